@@ -1,0 +1,1 @@
+"""Typed spec -> IR -> passes -> torch.fx graph and kernels."""

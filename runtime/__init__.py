@@ -1,0 +1,1 @@
+"""What compiled modules need when they run."""

@@ -1,0 +1,1 @@
+"""The built-in library of specs: YAML only."""
