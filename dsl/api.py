@@ -46,7 +46,11 @@ def check(
     document = load_document(loader, source, path)
     if document is None:
         return Checked(None, None, report)
-    spec = Elaborator(document, loader, Choices(dims or {}), qkv).run()
+    spec = None
+    try:
+        spec = Elaborator(document, loader, Choices(dims or {}), qkv).run()
+    except RecursionError:  # limits stand before it, but the caller's own stack counts, too
+        report.error("ATT409", "the spec is nested too deeply", Span(document.source, 0, 0))
     return Checked(document, None if report.errors else spec, report)
 
 

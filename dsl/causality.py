@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Literal as Choice
 
 from .core import (
@@ -31,46 +30,27 @@ from .core import (
     Segment,
     Simplex,
     Sort,
-    Split,
     Stencil,
     Top,
     Tree,
     TypedSpec,
     Use,
+    Valid,
     walk,
 )
 from .diagnostics import Note, Report
+from .leaks import Leak, leaks_of
+from .needs import Need, Needs, guarded, literal
 from .prover import Prover
 from .source import Source, Span
 from .substitution import place, pointwise
 from .support import conjuncts
-from .time import GATHERING, Clock, Need, Needs, guarded, literal
+from .time import Clock
+from .time_blocks import visible
+from .time_rules import rule_of
 
 Contract = Choice["strict", "masked", "none"]
 ORDER: tuple[Contract, ...] = ("none", "masked", "strict")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One station on the way of a leak, from the output inwards."""
-
-    span: Span | None
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Leak:
-    """A way by which the future may get into an output.
-
-    unknown          it was neither proved nor shown to be possible
-    counterexample   tokens at which the guards hold and the bound is later than the output's
-    """
-
-    output: str
-    reason: str
-    path: tuple[Step, ...]
-    unknown: bool
-    counterexample: Mapping[str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +74,7 @@ class Judgement:
 
     memory_given       tokens of context were taken as given before everything
     batch_coupled      some output reduces over b
-    length_dependent   some output reads the length of a token set
+    length_dependent   some output reads the length of a token set, as `length(x)` does
     look_back          the largest i - start(j) over visible pairs of all attends, where proved
     """
 
@@ -158,14 +138,14 @@ class _Judge:
             leaks: list[Leak] = []
             for name, node in spec.outputs.items():
                 if node.type.tokens or name in spec.streams or name == "x":
-                    leaks.extend(_leaks(clock, name, node))
+                    leaks.extend(leaks_of(clock, name, node))
             self.verdicts[key] = Verdict(tuple(leaks))
         return self.verdicts[key]
 
     def clock(self, spec: TypedSpec, masked: bool, memory_given: bool) -> Clock:
         key = (id(spec), masked, memory_given)
         if key not in self.clocks:
-            self.clocks[key] = Clock(spec, masked, memory_given, self.used, self.prover)
+            self.clocks[key] = Clock(spec, masked, memory_given, rule_of, self.used, self.prover)
         return self.clocks[key]
 
     def used(self, clock: Clock, node: Use) -> Needs:
@@ -238,154 +218,6 @@ def _read_up_to(clock: Clock, arg: Node, now: Axis | None, bounded: frozenset[Ax
     return clock.spread(guarded(inner, guards), free)
 
 
-def _leaks(clock: Clock, name: str, node: Node) -> list[Leak]:
-    """The needs of an output that may be later than its token, one for each reason."""
-    axes = [a for a in node.type.tokens if not clock.is_given(a) and not clock.is_slots(a)]
-    moments = [clock.time_of(axis) for axis in axes]
-    known = [moment for moment in moments if moment is not None]
-    found: dict[str, Leak] = {}
-    for need in clock.needs(node):
-        leak = _leak(clock, name, need, known)
-        if leak is not None:
-            found.setdefault(leak.reason, leak)
-    return sorted(found.values(), key=lambda leak: leak.unknown)
-
-
-def _leak(clock: Clock, name: str, need: Need, moments: list[Node]) -> Leak | None:
-    if need.bound is None or not moments:
-        reason = _reason(clock, need)
-        return Leak(name, reason, _path(clock, need), False, None)
-    goals = [pointwise("<=", need.bound, moment) for moment in moments]
-    goal = reduce(lambda a, b: pointwise("or", a, b), goals)
-    proof = clock.prover.prove(conjuncts(need.guard), goal)
-    if proof:
-        return None
-    example = proof.counterexample
-    unknown = proof.verdict == "unknown"
-    return Leak(name, _reason(clock, need), _path(clock, need), unknown, example)
-
-
-# Words
-
-
-def _path(clock: Clock, need: Need) -> tuple[Step, ...]:
-    """The stations of a leak from the output inwards, each place once."""
-    found: dict[tuple[str, int, int], Step] = {}
-    for node in _stations(need):
-        span = clock.spec.spans.get(node)
-        step = Step(span, _describe(clock, node))
-        key = (step.text, span.start if span else -1, span.end if span else -1)
-        found.setdefault(key, step)
-    return tuple(found.values())
-
-
-def _stations(need: Need) -> list[Node]:
-    found: list[Node] = []
-    path = need.path
-    while path is not None:
-        node, path = path
-        if not found or found[-1] is not node:
-            found.append(node)
-    return found
-
-
-def _name(clock: Clock, node: Node) -> str:
-    """The binding that a node is, or the text that it was written as."""
-    for name, value in clock.spec.bindings.items():
-        if value is node:
-            return f"`{name}`"
-    span = clock.spec.spans.get(node)
-    if span is None:
-        return f"this {type(node).__name__.lower()}"
-    text = " ".join(span.text.split())
-    return f"`{text}`" if len(text) <= 60 else f"`{text[:57]}...`"
-
-
-def _describe(clock: Clock, node: Node) -> str:
-    name = _name(clock, node)
-    axes = " and ".join(f"`{_tokens(axis)}`" for axis in _gathered_tokens(node))
-    match node:
-        case Reduce() if axes:
-            return f"{name} takes the {node.op} over {axes}"
-        case Attend():
-            return f"{name} attends to {axes}" if axes else f"{name} attends"
-        case Scan(reverse=reverse):
-            return f"{name} runs along {axes}" + (" from the end" if reverse else "")
-        case Recur():
-            return f"{name} recurs over {axes}"
-        case Stencil():
-            return f"{name} reads neighbours along {axes}"
-        case Top() | Choose() | Sort() if axes:
-            return f"{name} chooses among {axes}"
-        case Use():
-            return f"`{node.name}` is applied"
-        case _:
-            return f"through {name}"
-
-
-def _tokens(axis: Axis) -> str:
-    return (axis.base or axis.name).split("#")[0]
-
-
-def _gathered_tokens(node: Node) -> list[Axis]:
-    axes: tuple[Axis, ...] = ()
-    match node:
-        case Attend(sources=sources):
-            axes = tuple(axis for source in sources for axis in source.axes)
-        case Reduce() | Segment() | Stencil() | Sort():
-            axes = node.axes
-        case Scatter():
-            axes = node.source_axes
-        case Scan(axis=axis) | Top(axis=axis) | Recur(axis=axis):
-            axes = (axis,)
-        case Choose(axis=one) if one is not None:
-            axes = (one,)
-        case _:
-            pass
-    return [axis for axis in axes if axis.role == "token"]
-
-
-def _reason(clock: Clock, need: Need) -> str:
-    """Why the bound may be later than the token, in words."""
-    if need.bound is None:
-        return need.why
-    late = {_tokens(axis) for axis in need.bound.type.axes if "#" in axis.name}
-    for node in reversed(_stations(need)):
-        if not isinstance(node, GATHERING):
-            continue
-        axes = [axis for axis in _gathered_tokens(node) if _tokens(axis) in late]
-        if axes:
-            return _why(clock, node, _tokens(axes[0]), bool(need.guard))
-    if any(isinstance(item, Split) for item in _stations(need)):
-        return "members of a window come after the token that reads it"
-    if any(not hasattr(item, "axis") for item in walk(need.bound)):
-        return "a token that the data choose is read; nothing says that it is not after i"
-    return "a token after i is read"
-
-
-def _why(clock: Clock, node: Node, tokens: str, limited: bool) -> str:
-    name = _name(clock, node)
-    tail = "what limits it still lets in tokens after i"
-    if not limited:
-        tail = "nothing limits it to tokens up to i"
-    match node:
-        case Reduce():
-            return f"{name} takes the {node.op} over `{tokens}`; {tail}"
-        case Attend():
-            return f"{name} attends to `{tokens}`; {tail}"
-        case Scan():
-            return f"{name} runs over `{tokens}`; {tail}"
-        case Stencil():
-            return f"{name} reads cells of `{tokens}` after its own; {tail}"
-        case Top() | Choose() | Sort():
-            return f"{name} chooses among `{tokens}`; {tail}"
-        case _:
-            return f"{name} gathers from `{tokens}`; {tail}"
-
-
-# Facts of the whole graph
-
-
 def _couples(node: Node) -> bool:
     """Whether a node mixes examples of the batch."""
     match node:
@@ -409,8 +241,8 @@ def _reads_length(node: Node) -> bool:
             return True
         case Tree(which=which):
             return which in ("count", "node")
-        case Reduce(op="count" | "sum" | "mean", axes=axes, where=None):
-            return any(axis.role == "token" and axis.size is None for axis in axes)
+        case Reduce(op="count", arg=Valid()):
+            return True
         case _:
             return False
 
@@ -429,7 +261,7 @@ def _reach(clock: Clock, node: Attend, source: AttendSource) -> int | None:
     first = source.at if source.at is not None else clock.start_of(axes[0])
     if now is None or first is None or len(axes) > 1:
         return None
-    guard = conjuncts(clock.visible(source))
+    guard = conjuncts(visible(source))
     bound = clock.prover.upper_bound(guard, pointwise("-", now, first))
     return None if bound is None else max(bound, 0)
 
@@ -472,10 +304,9 @@ def _report(
         message = f"`{leak.output}` {word} the future, so the spec is not {contract}: {leak.reason}"
         if leak.counterexample:
             message += f" ({_tokens_of(leak)})"
-        spans = [step for step in leak.path if step.span is not None]
-        first = spans[-1].span if spans else _span_of(spec, leak.output)
-        assert first is not None
-        notes = tuple(Note(step.span, step.text) for step in spans[:-1] if step.span is not None)
+        first = leak.span or _span_of(spec, leak)
+        spans = [step for step in leak.path if step.span not in (None, first)]
+        notes = tuple(Note(step.span, step.text) for step in spans if step.span is not None)
         help = f"{HELP[contract]}; or declare `causality: {derived}`"
         report.error(code, message, first, help, notes)
 
@@ -487,8 +318,8 @@ def _tokens_of(leak: Leak) -> str:
     return "for example " + ", ".join(dict.fromkeys(shown))
 
 
-def _span_of(spec: TypedSpec, output: str) -> Span:
-    span = spec.spans.get(spec.outputs[output])
-    if isinstance(span, Span):
-        return span
-    return Span(Source(spec.name, ""), 0, 0)
+def _span_of(spec: TypedSpec, leak: Leak) -> Span:
+    """The innermost place on the path, else the output."""
+    spans = [step.span for step in leak.path if step.span is not None]
+    found = spans[-1] if spans else spec.spans.get(spec.outputs[leak.output])
+    return found if isinstance(found, Span) else Span(Source(spec.name, ""), 0, 0)

@@ -740,5 +740,6 @@ class TypedSpec:
     uses: dict[str, TypedSpec] = field(default_factory=dict)
     owners: dict[str, tuple[Node, str | float]] = field(default_factory=dict)
     spans: dict[Node, Any] = field(default_factory=dict)
+    intervals: dict[Node, tuple[float, float]] = field(default_factory=dict, repr=False)
     same_context: bool = False
     causality: str | None = None

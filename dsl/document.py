@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import reader, sections
 from .diagnostics import Report
 from .library import find, library_paths, prelude_path
-from .shapes import Decoded, Decoder, Items, Null, Scalar, Table, closest
+from .shapes import Broken, Decoded, Decoder, Items, Null, Scalar, Table, closest
 from .source import Source, Span
 
 MODIFIED = "softmax"
 HEADER = ("name", "entry", "doc", "causality", "context", "batch")
+EXPRESSIONS = (*sections.EXPRESSION_SECTIONS, "out", "sources")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Document:
     sections   map sections (`dims`, `weights`, ...): name -> definition
     bindings   project, tokens and let, one scope
     fields     top-level attend fields and `out`
+    is_whole   whether every section and extended spec was there; if not, names may be missing
     """
 
     source: Source
@@ -47,6 +49,7 @@ class Document:
     bindings: dict[str, Defined] = field(default_factory=dict)
     fields: dict[str, Defined] = field(default_factory=dict)
     parents: tuple[str, ...] = ()
+    is_whole: bool = True
 
     def text(self, key: str) -> str:
         found = self.header.get(key)
@@ -64,6 +67,7 @@ class Layer:
     source: Source
     path: Path | None
     table: Table
+    is_whole: bool = True
 
 
 @dataclass
@@ -112,6 +116,8 @@ class Loader:
             parent = self._parent(str(item.value), layer, item.span, (*above, here))
             if parent is not None:
                 yield from self.line(parent, (*above, here))
+            else:
+                layer = replace(layer, is_whole=False)
         yield layer
 
     def _parent(
@@ -155,9 +161,11 @@ def load_document(
         if key in seen:
             continue
         seen.add(key)
-        if layer is not own and layer is not prelude:
+        is_own = layer.source is own.source
+        if not is_own and layer is not prelude:
             document.parents += (Path(key).stem,)
-        _apply(layer, document, loader.report, own=layer is own)
+        document.is_whole = document.is_whole and layer.is_whole
+        _apply(layer, document, loader.report, own=is_own)
     return document
 
 
@@ -183,12 +191,14 @@ def _apply(layer: Layer, document: Document, report: Report, own: bool) -> None:
             document.cite = tuple(
                 str(item.value) for item in entry.value.items if isinstance(item, Scalar)
             )
+        elif entry.name not in EXPRESSIONS and isinstance(entry.value, Broken):
+            document.is_whole = False
         elif entry.name in sections.BINDING_SECTIONS and isinstance(entry.value, Table):
             _merge(document.bindings, entry.value, entry.name, report)
         elif entry.name in sections.MAP_SECTIONS and isinstance(entry.value, Table):
             known = document.sections.setdefault(entry.name, {})
             _merge(known, entry.value, entry.name, report)
-        elif entry.name in sections.EXPRESSION_SECTIONS or entry.name in ("out", "sources"):
+        elif entry.name in EXPRESSIONS:
             _define(document.fields, entry.name, entry.value, entry.name_span, entry.name, report)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import TypeAlias
-from weakref import WeakKeyDictionary
 
 from .core import (
     Choose,
@@ -32,24 +31,33 @@ from .core import (
     Scan,
     Split,
     Transpose,
+    Tree,
     TypedSpec,
+    operands,
 )
 
 Interval: TypeAlias = tuple[float, float]
 INF = math.inf
 ANY: Interval = (-INF, INF)
-_CACHE: WeakKeyDictionary[Node, Interval] = WeakKeyDictionary()
 
 
 def bounds(node: Node, spec: TypedSpec) -> Interval:
     """The smallest and largest value that a node may take."""
-    found = _CACHE.get(node)
-    if found is None:
-        found = _bounds(node, spec)
-        if node.type.kind is Kind.BOOL:
-            found = (max(found[0], 0), min(found[1], 1))
-        _CACHE[node] = found
-    return found
+    known = spec.intervals
+    stack = [] if node in known else [node]
+    while stack:
+        below = [item for item in operands(stack[-1]) if item not in known]
+        if below:
+            stack.extend(below)
+            continue
+        item = stack.pop()
+        low, high = _bounds(item, spec)
+        if math.isnan(low) or math.isnan(high):
+            low, high = ANY  # inf - inf
+        if item.type.kind is Kind.BOOL:
+            low, high = max(low, 0.0), min(high, 1.0)
+        known[item] = low, high
+    return known[node]
 
 
 def _bounds(node: Node, spec: TypedSpec) -> Interval:
@@ -59,6 +67,9 @@ def _bounds(node: Node, spec: TypedSpec) -> Interval:
         case Index() | Position() | KvHead():
             axis = node.axis if not isinstance(node, KvHead) else (node.type.ref or node.axis)
             return 0.0, INF if axis.size is None else axis.size.value - 1.0
+        case Tree():
+            low = -1.0 if node.which == "node" else 0.0
+            return low, node.levels - 1.0 if node.which == "level" else INF
         case Range():
             return 0.0, node.type.dims[0].value - 1.0
         case Length():

@@ -80,7 +80,7 @@ TRUE, FALSE = Both(), Either()
 
 
 class TooHard(Exception):
-    """A cap was hit: too many cases or too large an expression."""
+    """A cap was hit: too many cases or too large an expression, which is then opaque."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Translator:
             case Map():
                 return (node.op, tuple(self.key(arg) for arg in node.args))
             case Read():
-                return ("read", self.key(node.arg), node.axis, self.key(node.index))
+                return self._reads(node)
             case Index() | Position():
                 return ("token", node.axis)
             case Const():
@@ -154,14 +154,35 @@ class Translator:
                 self.alive.append(node)
                 return ("node", id(node))
 
+    def _reads(self, node: Read) -> Hashable:
+        """A chain of reads as one: the node at its foot, and what each of its axes is read at.
+
+        f[a := e][b := d]    is    f[a := e[b := d], b := d]
+        """
+        chain: list[Read] = []
+        foot: Node = node
+        while isinstance(foot, Read):
+            chain.append(foot)
+            foot = foot.arg
+        found: dict[Axis, Node] = {}
+        for item in reversed(chain):
+            found = {a: substitute(e, item.axis, item.index) for a, e in found.items()}
+            if item.axis in foot.type.axes:
+                found.setdefault(item.axis, item.index)
+        places = ((axis, self.key(index)) for axis, index in found.items())
+        return ("read", self.key(foot), frozenset(places))
+
     # Ints
 
     def cases(self, node: Node) -> tuple[Case, ...]:
         """The linear forms that an int node may take, each with its condition."""
         known = self.int_cases.get(id(node))
         if known is None:
-            with self._deeper():
-                known = self._cases(node)
+            try:
+                with self._deeper():
+                    known = self._cases(node)
+            except TooHard:
+                known = self._opaque(node)
             self.alive.append(node)
             self.int_cases[id(node)] = known
         return known
@@ -241,13 +262,14 @@ class Translator:
         """The read as an expression in the index, if the argument is arithmetic on its axis."""
         if isinstance(node.index, Index) and node.index.axis == node.axis:
             return node.arg
-        if isinstance(node.arg, Position) and node.arg.axis == node.axis:
-            return node.index
-        if not isinstance(node.arg, Index | Map | Read):
+        foot = node.arg
+        while isinstance(foot, Read):
+            foot = foot.arg
+        if not isinstance(foot, Index | Position | Map):
             return None
-        moved = substitute(node.arg, node.axis, node.index)
-        same = isinstance(moved, Read) and self.key(moved) == self.key(node)
-        return None if same else moved
+        if foot is node.arg and isinstance(foot, Position):
+            return node.index if foot.axis == node.axis else foot
+        return substitute(node.arg, node.axis, node.index)
 
     def _map(self, node: Map) -> tuple[Case, ...]:
         args = node.args
@@ -370,8 +392,11 @@ class Translator:
         """The node, or its negation, as a formula."""
         known = self.formulas.get((id(node), positive))
         if known is None:
-            with self._deeper():
-                known = self._formula(node, positive)
+            try:
+                with self._deeper():
+                    known = self._formula(node, positive)
+            except TooHard:
+                known = self._literal(node, positive)
             self.alive.append(node)
             self.formulas[id(node), positive] = known
         return known

@@ -19,7 +19,7 @@ from . import affine
 from .affine import Atom, Effort, Linear, System
 from .core import Const, Kind, Node, Type
 from .evaluation import Assignment, evaluate
-from .predicates import AtMost, Both, Either, Equal, Formula, Literal, TooHard, Translator
+from .predicates import AtMost, Both, Either, Equal, Formula, Literal, Translator
 from .substitution import pointwise
 
 BRANCH_EFFORT = 10
@@ -100,6 +100,8 @@ class Prover:
         root = self._root(guards, goal)
         if root is None:
             return Proof("unknown")
+        if affine.is_infeasible(root.system):
+            return Proof("proved")
         todo, known, effort = [root], True, Effort()
         while todo:
             branch = todo.pop()
@@ -127,7 +129,7 @@ class Prover:
         self.translator.steps = 0
         try:
             return [self.translator.formula(node, positive) for node, positive in parts]
-        except (TooHard, RecursionError):
+        except RecursionError:
             return None
 
     def _check(
@@ -158,7 +160,7 @@ class Prover:
             return None
         try:
             cases = self.translator.cases(term)
-        except (TooHard, RecursionError):
+        except RecursionError:
             return None
         todo = [
             (branch, case.form)

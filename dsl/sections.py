@@ -144,7 +144,9 @@ BLOCK = Record(
         "recur": RECUR,
         "stack": STACK,
         "use": USE,
-    }
+    },
+    doc="an attention, a loop, a stack of layers or another spec",
+    is_choice=True,
 )
 
 BINDINGS = MapOf(Either(scalar=Expression(), mapping=BLOCK, doc="an expression or a block"))

@@ -18,6 +18,7 @@ from .syntax import Expr
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 SIGNATURE = re.compile(r"[a-z][a-z0-9_]*(\(.*\))?")
+NOT_NAMES = ("true", "false", "null", "and", "or", "not")  # they mean something in expressions
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ class MapOf:
 
 @dataclass(frozen=True)
 class Record:
-    """Fixed fields; `rest` is the shape of any other name."""
+    """Fixed fields; `rest` is the shape of any other name; is_choice: exactly one field."""
 
     fields: dict[str, Shape]
     required: tuple[str, ...] = ()
     rest: Shape | None = None
     removable: tuple[str, ...] = ()
     doc: str = ""
+    is_choice: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,13 @@ class Null:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """What could not be decoded; its mistake has been reported, and its users keep quiet."""
+
+    span: Span
+
+
+@dataclass(frozen=True)
 class Items:
     """A decoded list."""
 
@@ -160,8 +169,13 @@ class Table:
         entry = self.entries.get(name)
         return None if entry is None else entry.value
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether an entry that was written, or is required, could not be decoded."""
+        return any(isinstance(entry.value, Broken) for entry in self.entries.values())
 
-Decoded: TypeAlias = Expr | Scalar | Null | Items | Table
+
+Decoded: TypeAlias = Expr | Scalar | Null | Broken | Items | Table
 
 
 @dataclass
@@ -201,7 +215,8 @@ class Decoder:
     def _list(self, node: reader.Node, shape: ListOf, what: str) -> Decoded | None:
         if isinstance(node, reader.Sequence):
             items = [self.decode(item, shape.item, what) for item in node.items]
-            return Items(tuple(item for item in items if item is not None), node.span)
+            whole = tuple(item for item in items if item is not None)
+            return Items(whole, node.span) if len(whole) == len(items) else None
         if shape.single:
             item = self.decode(node, shape.item, what)
             return None if item is None else Items((item,), node.span)
@@ -212,8 +227,7 @@ class Decoder:
             return self._wrong(node, what, _wanted(shape))
         entries: dict[str, Entry] = {}
         for key, value in node.entries:
-            pattern = SIGNATURE if shape.signatures else NAME
-            if not pattern.fullmatch(key.value):
+            if not is_name(key.value, SIGNATURE if shape.signatures else NAME):
                 self._bad_name(key, what)
                 continue
             decoded: Decoded | None
@@ -221,8 +235,7 @@ class Decoder:
                 decoded = Null(value.span)
             else:
                 decoded = self.decode(value, shape.value, f"`{key.value}` in {what}")
-            if decoded is not None:
-                entries[key.value] = Entry(key.value, key.span, decoded)
+            entries[key.value] = Entry(key.value, key.span, decoded or Broken(value.span))
         return Table(entries, node.span)
 
     def _record(self, node: reader.Node, shape: Record, what: str) -> Decoded | None:
@@ -234,7 +247,7 @@ class Decoder:
             if inner is None:
                 self._unknown_key(key, value, shape, what)
                 continue
-            if key.value not in shape.fields and not NAME.fullmatch(key.value):
+            if key.value not in shape.fields and not is_name(key.value):
                 self._bad_name(key, what)
                 continue
             decoded: Decoded | None
@@ -242,15 +255,36 @@ class Decoder:
                 decoded = Null(value.span)
             else:
                 decoded = self.decode(value, inner, f"`{key.value}`")
-            if decoded is not None:
-                entries[key.value] = Entry(key.value, key.span, decoded)
-        for name in shape.required:
-            if not any(key.value == name for key, _ in node.entries):
-                head = Span(node.span.source, node.span.start, node.span.start)
-                self.report.error(
-                    "ATT303", f"{what} lacks the key `{name}`", head, f"add `{name}: ...`"
-                )
+            entries[key.value] = Entry(key.value, key.span, decoded or Broken(value.span))
+        if shape.is_choice and len(node.entries) != 1:
+            return self._no_choice(node, shape, what)
+        if shape.is_choice and not entries:
+            return None
+        self._add_lacking(shape, entries, node, what)
         return Table(entries, node.span)
+
+    def _no_choice(self, node: reader.Mapping, shape: Record, what: str) -> None:
+        *first, last = shape.fields
+        self.report.error(
+            "ATT302",
+            f"{what} has one key: {', '.join(first)} or {last}",
+            node.entries[1][0].span if node.entries else head_of(node),
+            "give each block a name of its own",
+        )
+
+    def _add_lacking(
+        self, shape: Record, entries: dict[str, Entry], node: reader.Mapping, what: str
+    ) -> None:
+        """Report the required keys that are not there, and mark their places as broken."""
+        lacking = [name for name in shape.required if name not in entries]
+        if not lacking:
+            return
+        head = Span(node.span.source, node.span.start, node.span.start)
+        keys = " and ".join(f"`{name}`" for name in lacking)
+        lines = " and ".join(f"`{name}: ...`" for name in lacking)
+        noun = "keys" if len(lacking) > 1 else "key"
+        self.report.error("ATT303", f"{what} lacks the {noun} {keys}", head, f"add {lines}")
+        entries.update({name: Entry(name, head, Broken(head)) for name in lacking})
 
     def _scalar(self, node: reader.Node, shape: Shape, what: str) -> Decoded | None:
         if not isinstance(node, reader.Scalar):
@@ -259,11 +293,15 @@ class Decoder:
             return self._wrong(node, what, _wanted(shape))
         match shape:
             case Expression():
+                if reader.is_null(node):
+                    help = "write one, such as `true` or `dot(q, k)`"
+                    self.report.error("ATT201", "an expression is missing here", node.span, help)
+                    return None
                 return parse_expression(node, self.report)
             case Text():
                 return Scalar(node.value, node.span)
             case Identifier():
-                if NAME.fullmatch(node.value):
+                if is_name(node.value):
                     return Scalar(node.value, node.span)
             case Flag():
                 flag = reader.as_bool(node)
@@ -291,7 +329,8 @@ class Decoder:
         return self._wrong(node, what, _wanted(shape))
 
     def _wrong(self, node: reader.Node, what: str, wanted: str) -> None:
-        self.report.error("ATT302", f"{what} is {wanted}; this is {_is(node)}", head_of(node))
+        message = f"{what} is {wanted}; this is {_is(node)}"
+        self.report.error("ATT302", message, head_of(node), _cure(node, wanted))
 
     def _not_an_expression(self, node: reader.Node, what: str) -> None:
         self.report.error(
@@ -306,7 +345,9 @@ class Decoder:
             "ATT305",
             f"`{_shown(key.value)}` cannot be a name in {what}",
             key.span,
-            "names are lower-case letters, digits and underscores, and begin with a letter",
+            "`true`, `false`, `null`, `and`, `or` and `not` have a meaning of their own"
+            if key.value in NOT_NAMES
+            else "names are lower-case letters, digits and underscores, and begin with a letter",
         )
 
     def _unknown_key(
@@ -320,6 +361,11 @@ class Decoder:
         else:
             help = f"{what} takes {', '.join(shape.fields)}"
         self.report.error("ATT301", f"unknown key `{_shown(key.value)}` in {what}", key.span, help)
+
+
+def is_name(text: str, pattern: re.Pattern[str] = NAME) -> bool:
+    """Whether a text can name something."""
+    return text not in NOT_NAMES and pattern.fullmatch(text) is not None
 
 
 def head_of(node: reader.Node) -> Span:
@@ -349,7 +395,21 @@ def _is(node: reader.Node) -> str:
         return "a mapping"
     if isinstance(node, reader.Sequence):
         return "a list"
-    return "empty" if reader.is_null(node) else f"`{_shown(node.value)}`"
+    if reader.is_null(node):
+        return "empty"
+    quoted = "" if node.style == "plain" else "the text "
+    return f"{quoted}`{_shown(node.value)}`"
+
+
+def _cure(node: reader.Node, wanted: str) -> str:
+    if isinstance(node, reader.Scalar) and node.style in ("single", "double"):
+        plain = reader.Scalar(node.value, "plain", node.span, node.content)
+        is_flag = wanted == "`true` or `false`" and reader.as_bool(plain) is not None
+        if is_flag or ("number" in wanted and reader.as_float(plain) is not None):
+            return "leave the quotes away"
+    if wanted.startswith("a name"):
+        return "names are lower-case letters, digits and underscores, and begin with a letter"
+    return ""
 
 
 def _wanted(shape: Shape) -> str:

@@ -6,7 +6,7 @@ A size is a polynomial over named dims with an integer value beside it. Two feat
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 Monomial: TypeAlias = tuple[str, ...]
@@ -17,7 +17,7 @@ class Size:
     """sum of coefficient * product of atoms; `value` is what it amounts to at the present dims."""
 
     terms: tuple[tuple[Monomial, int], ...]
-    value: int = field(compare=False)
+    value: int
 
     def __add__(self, other: Size) -> Size:
         terms = dict(self.terms)

@@ -8,7 +8,21 @@ from __future__ import annotations
 import math
 from typing import TypeAlias
 
-from .core import Attend, Const, Contract, Fill, Kind, Linear, Map, Node, Part, Read
+from .core import (
+    Attend,
+    Axis,
+    Const,
+    Contract,
+    Fill,
+    Kind,
+    Linear,
+    Map,
+    Node,
+    Part,
+    Read,
+    Reduce,
+    Segment,
+)
 from .substitution import number, pointwise, substitute
 
 Literals: TypeAlias = frozenset[tuple[Node, bool]]
@@ -56,6 +70,8 @@ def support(node: Node, neutral: str, depth: int = 0) -> Literals:
             return support(node.left, neutral, depth + 1) | support(node.right, neutral, depth + 1)
         case Linear(bias=False) if neutral == "zero":
             return support(node.arg, neutral, depth + 1)
+        case Reduce(op="sum") | Segment(op="sum") if neutral == "zero":
+            return _without(support(node.arg, neutral, depth + 1), node.axes)
         case Read():
             inner = support(node.arg, neutral, depth + 1) if neutral in ("zero", "false") else ()
             return frozenset((substitute(c, node.axis, node.index), truth) for c, truth in inner)
@@ -63,6 +79,19 @@ def support(node: Node, neutral: str, depth: int = 0) -> Literals:
             return frozenset({(node, neutral == "false")})
         case _:
             return frozenset()
+
+
+def _without(found: Literals, axes: tuple[Axis, ...]) -> Literals:
+    """The conditions that do not look along axes that are summed, conjunctions taken apart."""
+    kept: set[tuple[Node, bool]] = set()
+    todo = list(found)
+    while todo:
+        node, truth = todo.pop()
+        if truth and isinstance(node, Map) and node.op == "and":
+            todo.extend((arg, True) for arg in node.args)
+        elif not node.type.axes & set(axes):
+            kept.add((node, truth))
+    return frozenset(kept)
 
 
 def _of_map(node: Map, neutral: str, depth: int) -> Literals:

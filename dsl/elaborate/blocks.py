@@ -25,7 +25,7 @@ from ..core import (
     TypedSpec,
     Use,
 )
-from ..shapes import Decoded, Entry, Items, Scalar, Table
+from ..shapes import Broken, Decoded, Entry, Items, Null, Scalar, Table
 from ..source import Span
 from ..syntax import Expr
 from .expressions import as_node, node_of
@@ -40,35 +40,48 @@ INT, BOOL, REAL = Kind.INT, Kind.BOOL, Kind.REAL
 
 def block(e: Elaborator, table: Table, env: Env) -> Value:
     """The value of a binding that is a block."""
-    if len(table.entries) != 1:
-        raise e.fail(
-            "ATT302",
-            "a block has one key: attend, iterate, recur, stack or use",
-            Span(table.span.source, table.span.start, table.span.start + 1),
-            env,
-        )
     entry = next(iter(table.entries.values()))
-    assert isinstance(entry.value, Table)
+    if not isinstance(entry.value, Table) or (entry.name != "attend" and entry.value.is_broken):
+        raise Poisoned
     build = {"attend": attend, "iterate": iterate, "recur": recur, "use": use, "stack": stack}
-    return build[entry.name](e, entry.value, env, entry.name_span)
+    e.tick(entry.name_span, env)
+    try:
+        with e.deeper(entry.name_span, env):
+            return build[entry.name](e, entry.value, env, entry.name_span)
+    except TypeMistake as mistake:
+        raise e.fail(
+            mistake.code, mistake.message, entry.name_span, env, mistake.help
+        ) from None
 
 
 def local_scope(e: Elaborator, lets: Decoded | None, env: Env) -> Env:
     """The scope with the bindings of a local `let`, which may use each other."""
+    if isinstance(lets, Broken):
+        raise Poisoned
     if not isinstance(lets, Table):
         return env
     names: dict[str, Value | Thunk] = {}
     inner = env.bind({})
     inner = replace(inner, locals={**env.locals})
     for entry in lets.entries.values():
+        if isinstance(entry.value, Null):
+            e.fail(
+                "ATT408",
+                f"there is no `{entry.name}` to remove",
+                entry.name_span,
+                env,
+                "null takes away what an extended spec defines",
+            )
         if not isinstance(entry.value, Scalar | Items):
-            names[entry.name] = Thunk(entry.value, inner)  # type: ignore[arg-type]
+            names[entry.name] = Thunk(entry.value, inner)
     inner.locals.update(names)  # type: ignore[attr-defined]
     return inner
 
 
 def _expr(fields: Mapping[str, Entry], name: str) -> Expr | None:
     entry = fields.get(name)
+    if entry is not None and isinstance(entry.value, Broken):
+        raise Poisoned
     return entry.value if entry is not None and isinstance(entry.value, syntax.Syntax) else None  # type: ignore[return-value]
 
 
@@ -86,6 +99,9 @@ def attend(e: Elaborator, table: Table, env: Env, span: Span) -> Node:
     sources_field = fields.get("sources")
     if sources_field is not None and isinstance(sources_field.value, Items):
         tables = [item for item in sources_field.value.items if isinstance(item, Table)]
+        if not tables:
+            help = "add one: `- {keys: .., score: .., value: ..}`"
+            raise e.fail("ATT303", "an attend needs a source", sources_field.name_span, env, help)
         lets = [fields["let"].value] if "let" in fields else []
     else:
         tables, lets = [table], []
@@ -117,13 +133,14 @@ def _source(
         scope = replace(env, key=key, key_ref=ref, key_axes=axes)
     for extra in (*lets, fields["let"].value if "let" in fields else None):
         scope = local_scope(e, extra, scope)
-    mask_expr, score_expr, value_expr = (_expr(fields, n) for n in ("mask", "score", "value"))
-    if score_expr is None or value_expr is None:
-        lacking = "score" if score_expr is None else "value"
-        raise e.fail("ATT303", f"an attend needs `{lacking}`", span, env, f"add `{lacking}: ...`")
+    for lacking in ("score", "value"):
+        if lacking not in fields:
+            help = f"add `{lacking}: ...`"
+            raise e.fail("ATT303", f"an attend needs `{lacking}`", span, env, help)
     nodes: dict[str, Node] = {}
-    for name, expr in (("mask", mask_expr), ("score", score_expr), ("value", value_expr)):
+    for name in ("mask", "score", "value"):
         try:
+            expr = _expr(fields, name)
             if expr is not None:
                 nodes[name] = node_of(e, expr, scope)
                 _check_field(e, name, nodes[name], expr, scope)
@@ -341,10 +358,13 @@ def iterate(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
         )
     carry, following, yields = (_table(fields, name) for name in ("carry", "next", "yield"))
     _check_carry(e, carry, following, span, env)
+    if axis.name in carry:
+        raise e.fail("ATT309", f"`{axis.name}` is the step and cannot be carried", step.span, env)
     scope = replace(env, folded=True)
     state = {name: node_of(e, expr, scope) for name, expr in carry.items()}
     rounds: dict[str, list[Node]] = {name: [] for name in yields}
     for place in range(axis.size.value):
+        e.tick(span, env)
         here = scope.bind({**state, axis.name: const(place)})
         here = local_scope(e, fields["let"].value if "let" in fields else None, here)
         fresh = {}
@@ -551,9 +571,9 @@ def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec
             if not isinstance(name, Scalar):
                 raise e.fail("ATT303", "a layer needs `use` or `layers`", item.span, env)
             inner = [e.subspec(name, item.get("with"), env)]
+        if len(found) + len(inner) * max(times, 0) > 1000:
+            raise e.fail("ATT307", "a stack has at most 1000 layers", item.span, env)
         found.extend(inner * times)
-        if len(found) > 1000:
-            raise e.fail("ATT307", "a stack has at most 1000 layers", span, env)
     return found
 
 

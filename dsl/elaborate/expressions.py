@@ -24,7 +24,7 @@ from ..core import (
     Type,
 )
 from ..intervals import bounds
-from ..shapes import Table
+from ..shapes import Broken, Null, Table
 from ..source import Span
 from ..syntax import Expr
 from .typing import TypeMistake, as_ref, const, pointwise, read, union, with_heads
@@ -40,12 +40,22 @@ def elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool = False) -> Value:
     """What an expression stands for. raw: the whole field that a name means, not its value here."""
     e.tick(expr.span, env)
     try:
-        value = _elaborate(e, expr, env, raw)
+        with e.deeper(expr.span, env):
+            value = _elaborate(e, expr, env, raw)
     except TypeMistake as mistake:
-        raise e.fail(mistake.code, mistake.message, expr.span, env, mistake.help) from None
+        names = () if env.at is not None else operand_names(expr)
+        notes = e.declared(name for name in names if name not in env.locals)
+        raise e.fail(mistake.code, mistake.message, expr.span, env, mistake.help, notes) from None
     if isinstance(value, Node):
         e.spec.spans.setdefault(value, env.at or expr.span)
     return value
+
+
+def operand_names(expr: Expr) -> list[str]:
+    """The names in an expression, in the order written."""
+    if isinstance(expr, syntax.Name):
+        return [expr.name]
+    return [name for child in syntax.children(expr) for name in operand_names(child)]
 
 
 def _elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool) -> Value:
@@ -216,6 +226,8 @@ def _key_token(e: Elaborator, expr: Expr, env: Env) -> Token:
 
 def force(e: Elaborator, thunk: Thunk, raw: bool, expr: Expr, env: Env) -> Value:
     """The value of a macro argument, a local binding or `super`."""
+    if isinstance(thunk.value, Broken | Null):
+        raise Poisoned
     if raw not in thunk.done:
         if thunk.busy:
             raise e.fail("ATT404", "this is defined by itself", expr.span, env)

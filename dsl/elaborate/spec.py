@@ -5,7 +5,8 @@ Bindings are elaborated on demand and once, so that their order in the file mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ from ..core import (
 from ..diagnostics import Diagnostic, Note
 from ..document import Defined, Document, Loader, load_document
 from ..library import find, library_paths
-from ..shapes import Entry, Items, Null, Scalar, Table, closest
+from ..shapes import Broken, Decoded, Entry, Items, Null, Scalar, Table, closest
 from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
@@ -53,8 +54,9 @@ from .values import Bundle, Env, Poisoned, Thunk, Token, Value, Word
 if TYPE_CHECKING:
     from .calls import Arguments
 
-LIMIT = 10_000
+LIMIT = 40_000  # about half a second
 DEPTH = 24
+LEVELS = 100
 
 PREDECLARED = ("d_model", "heads", "kv_heads", "d_head", "d_value")
 RESERVED = ("i", "j", "b", "h", "g", "s", "x", "context", "heads", "super")
@@ -77,12 +79,21 @@ class Choices:
 
 @dataclass(frozen=True)
 class Macro:
-    """A macro: parameters, which may have defaults, and a body."""
+    """A macro: parameters, which may have defaults, and a body (None: it has a mistake)."""
 
     name: str
     params: tuple[tuple[str, Expr | None], ...]
-    body: Expr
+    body: Expr | None
     span: Span
+
+
+@dataclass
+class Work:
+    """How much has been expanded and how deep, over a spec and all specs used in it."""
+
+    steps: int = 0
+    level: int = 0
+    is_over: bool = False
 
 
 class Elaborator:
@@ -96,6 +107,7 @@ class Elaborator:
         qkv: bool = False,
         depth: int = 0,
         cache: dict[object, TypedSpec] | None = None,
+        work: Work | None = None,
     ) -> None:
         self.document, self.loader, self.report = document, loader, loader.report
         self.choices, self.qkv, self.depth = choices, qkv, depth
@@ -113,13 +125,14 @@ class Elaborator:
         self.memo: dict[str, Value | None] = {}
         self.busy: list[str] = []
         self.statics: dict[str, statics.Static] = {}
+        self.poisoned: set[str] = set()
         self.words: dict[str, str] = {}
         self.macros: dict[str, Macro] = {}
         self.sorts: dict[str, Node] = {}
         self.owners: dict[str, tuple[Node, str]] = {}
         self.spec_params: dict[str, Scalar] = {}
         self.muted_streams = False
-        self.steps = 0
+        self.work = work or Work()
         self.dim_spans: dict[str, Span] = {}
         self.token_rank = 1020
         self.batch = Axis("b", "batch", 0, None, "b")
@@ -144,7 +157,14 @@ class Elaborator:
         return Poisoned()
 
     def unknown(self, name: str, span: Span, env: Env) -> Poisoned:
+        if not self.document.is_whole:
+            return Poisoned()  # it may be declared in what could not be read
+        if name == "super":
+            return self.no_super(span, env)
         known = (*self.names(), *env.locals, *self.macros, *self.axes)
+        if name in known:
+            where = self.declared((name,))
+            return self.fail("ATT401", f"`{name}` is not known here", span, env, "", where)
         hint = closest(name, tuple(dict.fromkeys(known)))
         return self.fail(
             "ATT401",
@@ -152,6 +172,27 @@ class Elaborator:
             span,
             env,
             f"did you mean `{hint}`?" if hint else "declare it in weights, inputs, dims or let",
+        )
+
+    def declared(self, names: Iterable[str]) -> tuple[Note, ...]:
+        """Notes that show where names are declared and what they are, for three at most."""
+        notes: list[Note] = []
+        for name in dict.fromkeys(names):
+            tables = (self.document.bindings, *self.document.sections.values())
+            found = next((table[name] for table in tables if name in table), None)
+            if found is not None and found.section != "macros" and len(notes) < 3:
+                value = self.memo.get(name)
+                shown = f": {value.type}" if isinstance(value, Node) else ""
+                notes.append(Note(found.span, f"`{name}` is declared here{shown}"))
+        return tuple(notes)
+
+    def no_super(self, span: Span, env: Env | None) -> Poisoned:
+        return self.fail(
+            "ATT407",
+            "there is nothing that `super` could mean",
+            span,
+            env,
+            "`super` is what an extended spec has in this place",
         )
 
     def no_member(
@@ -167,19 +208,38 @@ class Elaborator:
             f"did you mean `.{hint}`?" if hint else f"it has {listed}",
         )
 
-    def tick(self, span: Span, env: Env) -> None:
-        """Count one expanded node; expansion is bounded."""
-        self.steps += 1
-        if self.steps == LIMIT * 20:
+    def tick(self, span: Span, env: Env, cost: int = 1) -> None:
+        """Count expanded nodes; expansion is bounded."""
+        self.work.steps += cost
+        if self.work.steps > LIMIT and not self.work.is_over:
+            self.work.is_over = True
             raise self.fail(
                 "ATT409",
-                f"the spec expands to more than {LIMIT * 20} nodes",
+                f"the spec expands to more than {LIMIT:,} nodes",
                 span,
                 env,
-                "macros that call macros grow fast; give results names in `let`",
+                "macros that call macros grow fast, and an `iterate` repeats its body; "
+                "give results names in `let`, or use `recur`",
             )
-        if self.steps > LIMIT * 20:
+        if self.work.steps > LIMIT:
             raise Poisoned
+
+    @contextmanager
+    def deeper(self, span: Span, env: Env) -> Iterator[None]:
+        """One level further down; depth is bounded, so that nothing overflows the stack."""
+        if self.work.level >= LEVELS:
+            raise self.fail(
+                "ATT409",
+                f"definitions are nested more than {LEVELS} deep",
+                span,
+                env,
+                "give parts of it names in `let`",
+            )
+        self.work.level += 1
+        try:
+            yield
+        finally:
+            self.work.level -= 1
 
     def names(self) -> tuple[str, ...]:
         """Every declared name."""
@@ -205,6 +265,7 @@ class Elaborator:
         assert callable(declare)
         for name, defined in self.document.sections.get(section, {}).items():
             try:
+                _check_whole(defined)
                 declare(name, defined)
             except Poisoned:
                 self.memo[name] = None
@@ -256,11 +317,11 @@ class Elaborator:
                     span,
                     f"did you mean `{hint}`?" if hint else f"it has {', '.join(sorted(known))}",
                 )
-        for name in (*PREDECLARED, *declared):
-            try:
+        for name in ("d_model", "heads", "kv_heads", *declared):
+            with suppress(Poisoned):
                 self.static_name(name, None, ())
-            except Poisoned:
-                self.statics.setdefault(name, sizes.symbol(name, 1))
+        with suppress(Poisoned):
+            self._check_groups()
 
     def _name_span(self) -> Span:
         header = self.document.header.get("name")
@@ -272,13 +333,36 @@ class Elaborator:
         """The value of a dim, evaluated once; None where there is no such dim."""
         if name in self.statics:
             return self.statics[name]
+        if name in self.poisoned:
+            raise Poisoned
+        try:
+            return self._new_static(name, span, above)
+        except Poisoned:
+            self.poisoned.add(name)
+            raise
+
+    def _new_static(
+        self, name: str, span: Span | None, above: tuple[str, ...]
+    ) -> statics.Static | None:
         defined = self.document.sections.get("dims", {}).get(name)
         if name in above:
             where = span or (defined.span if defined else self._name_span())
-            raise self.fail("ATT310", f"dim `{name}` is defined by itself", where)
+            ring = " -> ".join((*above[above.index(name) :], name))
+            raise self.fail("ATT310", f"dim `{name}` is defined by itself: {ring}", where)
+        if len(above) > LEVELS // 2:
+            where = span or self._name_span()
+            raise self.fail("ATT409", f"dims depend on dims more than {LEVELS // 2} deep", where)
         if defined is not None:
             self.dim_spans[name] = defined.span
+            _check_whole(defined)
             value = self._declared_dim(name, defined, (*above, name))
+            if name in PREDECLARED and not _is_count(value):
+                raise self.fail(
+                    "ATT307",
+                    f"`{name}` is a whole number, at least 1",
+                    defined.value.span,
+                    help="it is the size of an axis or a feature dim",
+                )
         elif name in PREDECLARED:
             value = self._predeclared_dim(name, above)
         else:
@@ -296,7 +380,7 @@ class Elaborator:
 
         def value(other: str) -> int:
             static = self.static_name(other, None, above)
-            assert isinstance(static, Size)
+            assert isinstance(static, Size)  # _is_count holds for predeclared dims
             return static.value
 
         if name == "d_head":
@@ -315,9 +399,19 @@ class Elaborator:
             number = value("heads" if name == "kv_heads" else "d_head")
         return sizes.symbol(name, number)
 
+    def _check_groups(self) -> None:
+        heads, groups = self.dim("heads").value, self.dim("kv_heads").value
+        if groups == 0 or heads % groups:
+            self.report.error(
+                "ATT307",
+                f"heads = {heads} is not a multiple of kv_heads = {groups}",
+                self._name_span(),
+                "each key/value head serves the same number of heads",
+            )
+
     def _whole(self, name: str, value: object, span: Span) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self.fail("ATT307", f"`{name}` is a whole number, not {value!r}", span)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.fail("ATT307", f"`{name}` is a whole number from 1, not {value!r}", span)
         return value
 
     def _declared_dim(
@@ -386,6 +480,8 @@ class Elaborator:
         multiple = table.get("multiple_of")
         if isinstance(multiple, syntax.Syntax):
             divisor = self._static(multiple, above)  # type: ignore[arg-type]
+            if isinstance(divisor, Word | bool):
+                raise self.fail("ATT511", "this must be a number", multiple.span)
             step = statics.number(divisor, multiple.span)
             if step == 0 or number % step:
                 raise self.fail(
@@ -421,7 +517,10 @@ class Elaborator:
         def name(found: syntax.Name) -> statics.Static:
             local = env.locals.get(found.name)
             if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
+                self.tick(found.span, env)
                 return self._evaluate(local.value, local.env, above)  # type: ignore[arg-type]
+            if local is not None:
+                raise statics.NotStatic(found.span)
             value = self.static_name(found.name, found.span, above)
             if value is not None:
                 return value
@@ -459,8 +558,11 @@ class Elaborator:
         return statics.number(value, expr.span)
 
     def dim(self, name: str) -> Size:
+        """A predeclared dim."""
+        if name in self.poisoned:
+            raise Poisoned
         value = self.statics[name]
-        assert isinstance(value, Size)
+        assert isinstance(value, Size)  # _is_count holds for predeclared dims
         return value
 
     def size_const(self, size: Size) -> Node:
@@ -475,16 +577,21 @@ class Elaborator:
                 "ATT507", f"`{left.text}` and `{right.text}` are no choices of one dim", span, env
             )
 
+    def _size_or_one(self, name: str) -> Size:
+        """A predeclared dim, or 1 where it has a mistake."""
+        return sizes.symbol(name, 1) if name in self.poisoned else self.dim(name)
+
     def _declare_axes(self) -> None:
         self.axes["b"] = self.batch
-        self.axes["h"] = Axis("h", "head", 10, self.dim("heads"), "h")
-        self.axes["g"] = Axis("g", "group", 11, self.dim("kv_heads"), "g")
+        self.axes["h"] = Axis("h", "head", 10, self._size_or_one("heads"), "h")
+        self.axes["g"] = Axis("g", "group", 11, self._size_or_one("kv_heads"), "g")
         likes: list[tuple[str, Scalar]] = []
         rank = 20
         for name, defined in self.document.sections.get("axes", {}).items():
             rank += 1
             value = defined.value
             try:
+                _check_whole(defined)
                 if isinstance(value, Table):
                     like = value.get("like")
                     if isinstance(like, Scalar):
@@ -527,13 +634,13 @@ class Elaborator:
 
     def _declare_macros(self) -> None:
         for name, defined in self.document.sections.get("macros", {}).items():
-            if not isinstance(defined.value, syntax.Syntax):
-                continue
             try:
+                _check_whole(defined)
                 params = self._parameters(defined)
+                body: Expr | None = defined.value  # type: ignore[assignment]
             except Poisoned:
-                params = ()
-            self.macros[name] = Macro(name, params, defined.value, defined.span)  # type: ignore[arg-type]
+                params, body = (), None
+            self.macros[name] = Macro(name, params, body, defined.span)
 
     def _parameters(self, defined: Defined) -> tuple[tuple[str, Expr | None], ...]:
         from ..parser import parse_text
@@ -542,6 +649,8 @@ class Elaborator:
             return ()
         head = parse_text(defined.name, defined.span, self.report)
         if not isinstance(head, syntax.Call):
+            if head is not None:
+                self.fail("ATT305", f"`{defined.name}` is not `name(parameters)`", defined.span)
             raise Poisoned
         params: list[tuple[str, Expr | None]] = []
         for arg in head.args:
@@ -837,8 +946,8 @@ class Elaborator:
             if windows and token_set.source:
                 return token_set
             return token_set.axes
-        if arg is not None and name in self.statics:
-            size = self.statics[name]
+        if arg is not None and (name in self.statics or name in PREDECLARED):
+            size = self.static_name(name, expr.span, ())
             places = [n for n, dim in enumerate(arg.type.dims) if dim == size]
             if len(places) == 1:
                 return places[0]
@@ -886,7 +995,9 @@ class Elaborator:
             return self.memo[name]
         if name in self.sets:
             return self.sets[name]
-        static = self.statics.get(name)
+        if name in self.poisoned:
+            raise Poisoned
+        static = self.static_name(name, span, ())
         if static is not None:
             if isinstance(static, Word):
                 return static
@@ -926,9 +1037,10 @@ class Elaborator:
         return Param(value.type, name, "argument")
 
     def block_or_expression(self, defined: Defined, owner: str) -> Value:
+        _check_whole(defined)
         before = defined.before.value if defined.before is not None else None
         env = Env(owner)
-        if isinstance(before, syntax.Syntax):
+        if isinstance(before, syntax.Syntax | Broken):
             env = self._super_env(env, defined.before)
         if isinstance(defined.value, Table):
             return blocks.block(self, defined.value, env)
@@ -937,7 +1049,7 @@ class Elaborator:
 
     def _super_env(self, env: Env, before: Defined | None) -> Env:
         """`super` is the definition before; in it, `super` is the one before that."""
-        if before is None or not isinstance(before.value, syntax.Syntax):
+        if before is None or not isinstance(before.value, syntax.Syntax | Broken):
             return env
         inner = self._super_env(env, before.before)
         return env.bind({"super": Thunk(before.value, inner)})  # type: ignore[arg-type]
@@ -961,6 +1073,9 @@ class Elaborator:
         self.busy.append("heads")
         try:
             value = blocks.attend(self, self._with_supers(table), env, span)
+        except TypeMistake as mistake:
+            self.memo["heads"] = None
+            raise self.fail(mistake.code, mistake.message, span, env, mistake.help) from None
         except Poisoned:
             self.memo["heads"] = None
             raise
@@ -978,10 +1093,10 @@ class Elaborator:
             if isinstance(entry.value, syntax.Syntax):
                 entry = replace(entry, value=expand_super(defined, self))
             entries[name] = entry
-        prior = entries.pop("prior", None)
-        if prior is not None and "score" in entries:
-            score = entries["score"]
-            assert isinstance(score.value, syntax.Syntax) and isinstance(prior.value, syntax.Syntax)
+        prior, score = entries.pop("prior", None), entries.get("score")
+        if prior is not None and score is not None:
+            if not isinstance(score.value, syntax.Syntax) or isinstance(prior.value, Broken):
+                raise Poisoned
             total = syntax.Binary("+", score.value, prior.value, span=prior.value.span)  # type: ignore[arg-type]
             entries["score"] = replace(score, value=total)
         return Table(entries, table.span)
@@ -1004,6 +1119,8 @@ class Elaborator:
         raw: bool,
     ) -> Value:
         """A macro applied: its parameters are bound to the arguments, unevaluated."""
+        if macro.body is None:
+            raise Poisoned
         if macro.name in env.macros:
             ring = " -> ".join((*env.macros, macro.name))
             raise self.fail("ATT406", f"macro `{macro.name}` calls itself: {ring}", expr.span, env)
@@ -1086,14 +1203,15 @@ class Elaborator:
     def subspec(self, name: Scalar, given: object, env: Env) -> TypedSpec:
         """The typed spec of a name, at the dims that it is used with."""
         target = self.spec_params.get(str(name.value), name)
+        if target is name and name.value in self.document.sections.get("specs", {}):
+            raise Poisoned
         inner = self.choices.inner(str(name.value))
         path = self._spec_path(target, env)
         loader, document = self._load(path, target, env)
         declared = document.sections.get("dims", {})
         dims: dict[str, bool | int | float | str] = {}
         for key in PREDECLARED:
-            if key in ("d_model", "heads", "kv_heads", "d_head", "d_value"):
-                dims[key] = self.spec.dims[key]
+            dims[key] = self.dim(key).value
         specs = document.sections.get("specs", {})
         for entry in given.entries.values() if isinstance(given, Table) else ():
             dims.update(self._with(entry, declared, specs, env))
@@ -1108,9 +1226,15 @@ class Elaborator:
         if key not in self.cache:
             if self.depth > 8:
                 raise self.fail("ATT403", f"`{target.value}` uses itself", target.span, env)
+            self.tick(target.span, env, 100)
             before = len(self.report.errors)
             self.cache[key] = Elaborator(
-                document, loader, Choices(dims), depth=self.depth + 1, cache=self.cache
+                document,
+                loader,
+                Choices(dims),
+                depth=self.depth + 1,
+                cache=self.cache,
+                work=self.work,
             ).run()
             if len(self.report.errors) > before:
                 raise Poisoned
@@ -1119,9 +1243,9 @@ class Elaborator:
     def _with(
         self, entry: Entry, declared: Mapping[str, Defined], specs: Mapping[str, Defined], env: Env
     ) -> dict[str, bool | int | float | str]:
-        expr = entry.value
-        assert isinstance(expr, syntax.Syntax)
-        name = entry.name
+        expr, name = entry.value, entry.name
+        if not isinstance(expr, syntax.Syntax):
+            raise Poisoned
         if name in specs:
             if not isinstance(expr, syntax.Name):
                 raise self.fail("ATT402", "a spec is given by its name", expr.span, env)
@@ -1193,7 +1317,7 @@ class Elaborator:
     # -- everything together ----------------------------------------------------------------
 
     def _bind(self) -> None:
-        for name in self.document.bindings:
+        for name in self._in_order():
             if name not in self.memo:
                 try:
                     self.value(name, self.document.bindings[name].span, Env(name))
@@ -1210,6 +1334,36 @@ class Elaborator:
         )
         if not self.report.errors:
             self._keep()
+
+    def _in_order(self) -> Iterator[str]:
+        """The bindings, those that others mention first: a long chain must not nest."""
+        bindings = self.document.bindings
+        macros = self.document.sections.get("macros", {})
+        seen: set[str] = set()
+        stack: list[tuple[str, Defined, bool]] = [
+            (name, defined, False) for name, defined in reversed(bindings.items())
+        ]
+        while stack:
+            name, defined, is_ready = stack.pop()
+            if is_ready and defined.section != "macros":
+                yield name
+            if is_ready or name in seen:
+                continue
+            seen.add(name)
+            stack.append((name, defined, True))
+            for other in _mentioned(defined.value):
+                found = bindings.get(other) or macros.get(other)
+                if found is not None and other not in seen:
+                    stack.append((other, found, False))
+
+    def _unused_bindings(self) -> None:
+        """What nothing uses is checked all the same where this file says it."""
+        for name, defined in self.document.bindings.items():
+            if name not in self.memo and defined.span.source is self.document.source:
+                try:
+                    self.value(name, defined.span, Env(name))
+                except Poisoned:
+                    self.memo[name] = None
 
     def _guard(self, expr: Expr, owner: str, env: Env | None = None) -> Node | None:
         try:
@@ -1278,9 +1432,10 @@ class Elaborator:
                     "a stream keeps its type from layer to layer",
                 )
             return
-        if name != "x" or not isinstance(self.memo.get("x"), Param):
+        x = self.memo.get("x")
+        if name != "x" or not isinstance(x, Param):
             return
-        dims = (self.dim("d_model"),)
+        dims = x.type.dims
         axes = {self.batch, self.sets["x"].axis}
         extra = [axis.name for axis in node.type.ordered if axis not in axes]
         if not _same_sizes(node.type.dims, dims) or extra:
@@ -1294,8 +1449,9 @@ class Elaborator:
     def _losses(self) -> None:
         for name, defined in self.document.sections.get("losses", {}).items():
             table = defined.value
-            assert isinstance(table, Table)
-            value, weight = table.get("value"), table.get("weight")
+            value, weight = (
+                (table.get("value"), table.get("weight")) if isinstance(table, Table) else (None,) * 2
+            )
             if not isinstance(value, syntax.Syntax):
                 continue
             node = self._guard(value, name)  # type: ignore[arg-type]
@@ -1378,6 +1534,17 @@ class Elaborator:
                 )
 
 
+def _check_whole(defined: Defined) -> None:
+    """Give up quietly on a declaration whose text has a mistake of its own."""
+    value = defined.value
+    if isinstance(value, Broken) or (isinstance(value, Table) and value.is_broken):
+        raise Poisoned
+
+
+def _is_count(value: statics.Static) -> bool:
+    return isinstance(value, Size) and value.value >= 1
+
+
 def _options(table: Table) -> set[str]:
     options = table.get("one_of")
     if not isinstance(options, Items):
@@ -1417,16 +1584,35 @@ def expand_super(defined: Defined, e: Elaborator) -> Expr:
     if not uses:
         return expr  # type: ignore[return-value]
     before = defined.before
+    if before is not None and isinstance(before.value, Broken):
+        raise Poisoned
     if before is None or not isinstance(before.value, syntax.Syntax):
         name = next(i for i in _all(expr) if isinstance(i, syntax.Name) and i.name == "super")  # type: ignore[arg-type]
-        raise e.fail("ATT407", "there is nothing that `super` could mean", name.span, None, "`super` is what an extended spec has in this place")
+        raise e.no_super(name.span, None)
     return syntax.substitute(expr, "super", expand_super(before, e))  # type: ignore[arg-type]
 
 
-def _all(expr: Expr) -> Iterable[Expr]:
-    yield expr
-    for child in syntax.children(expr):
-        yield from _all(child)
+def _mentioned(value: Decoded) -> Iterator[str]:
+    """Every name in an expression, list or table."""
+    if isinstance(value, Table):
+        for entry in value.entries.values():
+            yield from _mentioned(entry.value)
+    elif isinstance(value, Items):
+        for item in value.items:
+            yield from _mentioned(item)
+    elif isinstance(value, syntax.Syntax):
+        yield from (item.name for item in _all(value) if isinstance(item, syntax.Name))  # type: ignore[arg-type]
+
+
+def _all(expr: Expr) -> Iterator[Expr]:
+    """An expression and all its parts; functions of calls are names, too."""
+    stack: list[Expr] = [expr]
+    while stack:
+        item = stack.pop()
+        yield item
+        if isinstance(item, syntax.Call):
+            stack.append(item.function)
+        stack.extend(syntax.children(item))
 
 
 __all__ = ["Attend", "Choices", "Elaborator", "Fill", "Map", "Null", "Token", "bind_super", "union"]

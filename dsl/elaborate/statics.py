@@ -13,6 +13,8 @@ from ..source import Span
 from ..syntax import Expr
 from .values import Word
 
+MOST_TERMS = 200
+
 Static: TypeAlias = Size | float | bool | Word
 
 
@@ -95,16 +97,26 @@ def _binary(expr: syntax.Binary, name: Callable[[syntax.Name], Static]) -> Stati
         raise NotStatic(expr.right.span, "division by zero")
     if isinstance(left, Size) and isinstance(right, Size):
         if expr.op in _SIZES:
-            return _SIZES[expr.op](left, right)
+            return _size(expr, left, right)
         if expr.op == "**" and 0 <= right.value <= 16 and abs(left.value) < 1000:
             return sizes.function("pow", (left, right), left.value**right.value)
     if expr.op not in _NUMBERS:
         raise NotStatic(expr.span)
-    a, b = number(left, expr.left.span), number(right, expr.right.span)
+    a, b = float(number(left, expr.left.span)), float(number(right, expr.right.span))
     try:
         return float(_NUMBERS[expr.op](a, b))
     except (ArithmeticError, TypeError):
         raise NotStatic(expr.span, "this number is out of range") from None
+
+
+def _size(expr: syntax.Binary, left: Size, right: Size) -> Size:
+    """Arithmetic of sizes, which neither their values nor their terms may blow up."""
+    if expr.op == "*" and len(left.terms) * len(right.terms) > MOST_TERMS:
+        raise NotStatic(expr.span, "this size is too complicated; give a part of it a name")
+    result = _SIZES[expr.op](left, right)
+    if abs(result.value) >= 2**53 or len(result.terms) > MOST_TERMS:
+        raise NotStatic(expr.span, "this number is out of range")
+    return result
 
 
 def _compare(expr: syntax.Compare, name: Callable[[syntax.Name], Static]) -> bool:

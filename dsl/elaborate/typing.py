@@ -219,8 +219,10 @@ def _fold(name: str, nodes: tuple[Node, ...], kind: Kind) -> Node | None:
         value = _FOLDS[name](*values)
     except (ArithmeticError, ValueError):
         return None
-    if isinstance(value, complex):
+    if isinstance(value, complex) or value != value:
         return None
+    if kind is INT and abs(value) >= 2**63:
+        raise TypeMistake("ATT208", "this number is out of range", "integers have 64 bits")
     return const(float(value) if kind is REAL else value)
 
 

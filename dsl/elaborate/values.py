@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..core import Axis, Node, TokenSet
-from ..shapes import Table
+from ..shapes import Broken, Null, Table
 from ..source import Span
 from ..syntax import Expr
 
@@ -49,7 +49,7 @@ class Thunk:
     Macro arguments, local `let`s and `super` are thunks; each is elaborated once.
     """
 
-    value: Expr | Table
+    value: Expr | Table | Broken | Null
     env: Env
     busy: bool = False
     done: dict[bool, Value] = field(default_factory=dict)

@@ -1,0 +1,183 @@
+"""Lowering: a program becomes one fx graph, each attend by the lowering chosen for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+
+from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Part, Recur, TypedSpec, walk
+from ..program import OFFSETS, VALIDITY, Program
+from . import sdpa
+from .dense import Dense
+from .emitter import NotLowered, by_rank
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The lowering of one attend, and why the others were not taken."""
+
+    name: str
+    lowering: str
+    refusals: tuple[tuple[str, sdpa.Refusal], ...] = ()
+
+
+@dataclass
+class Lowered:
+    """A graph, the submodules that it needs (steps of loops), and what was chosen."""
+
+    graph: fx.Graph
+    submodules: dict[str, fx.GraphModule]
+    choices: tuple[Choice, ...]
+    arguments: tuple[str, ...] = field(default=())
+
+
+def arguments(program: Program) -> tuple[str, ...]:
+    """The names of the graph's inputs, in order."""
+    spec, signature = program.spec, program.signature
+    used = {name for name in _used_params(program)}
+    names = [name for name in ("x", "context") if name in used and (name == "x" or name in signature.given)]
+    if signature.core:
+        names = [name for name in spec.project if name in used] + names
+    side = (*spec.inputs, *spec.streams)
+    names += [n for n in side if n in used and (n in signature.given or n in spec.inputs)]
+    names += [n[len("inject:") :] for n in sorted(signature.given) if n.startswith("inject:")]
+    names += [n for n in (*VALIDITY, *OFFSETS) if n in signature.given]
+    drawn = [node for node in walk(*program.roots.values()) if isinstance(node, Draw)]
+    if any(node.per_call for node in drawn) or (signature.training and _drops(program)):
+        names.append("call")
+    if any(not node.per_call for node in drawn):
+        names.append("seed")
+    if "step" in used:
+        names.append("step")
+    return tuple(dict.fromkeys(names))
+
+
+def _drops(program: Program) -> bool:
+    """Whether anything is dropped at random."""
+    nodes = walk(*program.roots.values())
+    return any(isinstance(n, Dropout) or (isinstance(n, Attend) and n.dropout > 0) for n in nodes)
+
+
+def _used_params(program: Program) -> Iterator[str]:
+    from ...dsl.core import Param
+
+    for node in walk(*program.roots.values()):
+        if isinstance(node, Param):
+            yield node.name
+            if node.name == "context" and "context" not in program.signature.given:
+                yield "x"
+
+
+def lower(program: Program, asked: str) -> Lowered:
+    """The fx graph of a program; `asked` is `auto`, `dense` or `sdpa`."""
+    names = {node: name for name, node in program.spec.bindings.items()}
+    emitter = Dense(program, names)
+    _placeholders(emitter, program)
+    choices = _choose(emitter, program, asked)
+    with _deep():
+        outs = {name: _output(emitter, name, node) for name, node in program.roots.items()}
+    emitter.graph.output(outs["x"] if tuple(outs) == ("x",) else outs)
+    _drop_unused(emitter.graph)
+    used = {node.target for node in emitter.graph.nodes if node.op == "get_attr"}
+    submodules = {name: item for name, item in emitter.submodules.items() if name in used}
+    return Lowered(emitter.graph, submodules, choices, arguments(program))
+
+
+def _placeholders(e: Dense, program: Program) -> None:
+    spec = program.spec
+    batch = spec.axes["b"]
+    for name in arguments(program):
+        node = e.graph.placeholder(name)
+        e.inputs[name] = node
+        layout: tuple[Axis, ...] = ()
+        real = False
+        if name in ("x", "context"):
+            layout, real = (batch, spec.sets[name].axis), True
+        elif name in spec.inputs:
+            layout, real = spec.inputs[name].type.ordered, spec.inputs[name].type.kind.value == "real"
+        elif name in spec.streams:
+            layout, real = spec.streams[name].type.ordered, True
+        elif program.signature.core and name in spec.project:
+            layout, real = _argument_layout(program, name), True
+        elif name == "valid":
+            layout = (batch, spec.sets["x"].axis)
+        elif name == "context_valid":
+            layout = (batch, spec.sets["context"].axis)
+        elif name in spec.bindings:
+            layout = spec.bindings[name].type.ordered
+        if layout:
+            e.know(layout, node)
+            e.likes.append(node)
+            if real:
+                e.real_likes.append(node)
+
+
+def _argument_layout(program: Program, name: str) -> tuple[Axis, ...]:
+    return program.spec.bindings[name].type.ordered if name in program.spec.bindings else ()
+
+
+def _output(e: Dense, name: str, node: Node) -> Any:
+    e.hint = name if name != "x" else "result"
+    value = e.lower(node)
+    axes = by_rank(node.type.axes)
+    stream = e.spec.streams.get(name)
+    if stream is not None:
+        axes = by_rank((*axes, *stream.type.axes))
+    if set(axes) != set(value.axes):
+        return e.expand(value, axes)
+    return e.tensor(value) if node.type.kind.value != "real" else e.narrowed(value)
+
+
+def attends_of(program: Program) -> list[Attend]:
+    """Every attend of a program, operands first."""
+    return [node for node in walk(*program.roots.values()) if isinstance(node, Attend)]
+
+
+def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
+    parts: dict[Node, set[str]] = {}
+    for node in walk(*program.roots.values()):
+        if isinstance(node, Part):
+            parts.setdefault(node.attend, set()).add(node.part)
+    inside = {item for node in walk(*program.roots.values()) if isinstance(node, Recur) for item in walk(*node.nexts, *node.yields)}
+    choices = []
+    for node in attends_of(program):
+        read = frozenset(parts.get(node, ()))
+        found = sdpa.match(node, program.spec, program.signature.training, read)
+        if node in inside:
+            found = sdpa.Refusal("it stands inside a loop", node)
+        refusals: tuple[tuple[str, sdpa.Refusal], ...] = ()
+        if isinstance(found, sdpa.Refusal):
+            refusals = (("sdpa", found),)
+            chosen = "dense"
+        else:
+            chosen = "sdpa" if asked in ("auto", "sdpa") else "dense"
+        if chosen == "sdpa" and isinstance(found, sdpa.Match):
+            e.chosen[node] = sdpa.lowering(found)
+        choices.append(Choice(node.name, chosen, refusals))
+    return tuple(choices)
+
+
+def _drop_unused(graph: fx.Graph) -> None:
+    """Nodes that nothing reads are erased; arguments stay."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output"):
+            graph.erase_node(node)
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Room for the recursion over deep graphs."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+__all__ = ["Choice", "Lowered", "NotLowered", "TypedSpec", "arguments", "attends_of", "lower"]

@@ -1,0 +1,246 @@
+"""Attends in dense form: the five lines score, mask, normalize, value, sum written over axes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...dsl.core import Attend, AttendSource, Axis, Node, Part, Scores, walk
+from ...dsl.intervals import bounds
+from .. import torch_ops as ops
+from .emitter import NotLowered, Value, by_rank
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The parts of an attend: scores and presence over the joint axis, weights, result.
+
+    present is None where every pair is there.
+    """
+
+    scores: Value
+    present: Value | None
+    weights: Value
+    result: Value
+
+
+def attend(e: Dense, node: Attend) -> Value:
+    """The result of an attend, by the lowering that was chosen for it."""
+    chosen = e.chosen.get(node)
+    if chosen is not None:
+        return chosen(e, node)
+    return lowered(e, node).result
+
+
+def part(e: Dense, node: Part) -> Value:
+    """lse, weights or scores of an attend."""
+    attend_node = node.attend
+    assert isinstance(attend_node, Attend)
+    found = lowered(e, attend_node)
+    joint = attend_node.joint
+    if node.part == "lse":
+        axes = found.scores.axes
+        mask = None if found.present is None else e.full(found.present, axes)
+        place = axes.index(joint) - len(axes)
+        made = e.call(ops.masked_logsumexp, found.scores.node, mask, [place])
+        kept = tuple(axis for axis in axes if axis != joint)
+        return Value(made, kept, 0, found.scores.wide)
+    value = found.weights if node.part == "weights" else found.scores
+    if node.part == "scores" and found.present is not None:
+        axes = by_rank((*value.axes, *found.present.axes))
+        made = e.call(torch.where, e.align(found.present, axes), e.align(value, axes), -math.inf)
+        value = Value(made, axes, 0, value.wide)
+    source = attend_node.sources[0]
+    if source.axes == (joint,):
+        return value
+    order = [axis for axis in value.axes if axis != joint]
+    moved = e.method("movedim", value.node, value.axes.index(joint), -1)
+    sizes = tuple(e.size(axis) for axis in source.axes)
+    made = e.method("unflatten", moved, -1, sizes) if len(sizes) > 1 else moved
+    return e.arrange(made, (*order, *source.axes), 0, value.wide)
+
+
+def lowered(e: Dense, node: Attend) -> Lowered:
+    """The parts of an attend, formed once."""
+    cache: dict[Attend, Lowered] = e.__dict__.setdefault("attends", {})
+    if node not in cache:
+        cache[node] = _lower(e, node)
+    return cache[node]
+
+
+def _lower(e: Dense, node: Attend) -> Lowered:
+    hint, e.hint = e.hint, ""
+    single = len(node.sources) == 1 and node.sources[0].axes == (node.joint,)
+    if single:
+        scores, present = _pairs(e, node.sources[0])
+    else:
+        scores, present = _joined(e, node)
+    weights = _normalized(e, node, scores, present)
+    weights = _dropped(e, node, weights)
+    if single:
+        result = _weighted(e, weights, node.sources[0], (node.joint,))
+    else:
+        result = _sum_of_sources(e, node, weights)
+    e.hint = hint
+    return Lowered(scores, present, weights, result)
+
+
+def _pairs(e: Dense, source: AttendSource) -> tuple[Value, Value | None]:
+    """Scores and presence of one source, over its own axes."""
+    score = e.lower(source.score)
+    mask = None if source.mask is None else e.lower(source.mask)
+    if mask is not None and mask.is_number:
+        mask = None if mask.node is True else Value(_never(e), ())
+    axes = by_rank((*score.axes, *source.axes))
+    if not all(axis in score.axes for axis in source.axes):
+        score = Value(e.expand(score, axes), axes, 0, score.wide)
+    if source.at is not None and bounds(source.at, e.spec)[0] < 0:
+        at = e.lower(source.at)
+        there = Value(e.call(operator.ge, at.node, 0), at.axes)
+        mask = there if mask is None else _and(e, mask, there)
+    from .dense import may_be_absent
+
+    if may_be_absent(source.score):
+        joined = by_rank((*score.axes, *(mask.axes if mask else ())))
+        given = None if mask is None else e.full(mask, joined)
+        mask = Value(e.call(ops.is_there, e.full(score, joined), given), joined)
+    return score, mask
+
+
+def _never(e: Dense) -> Any:
+    return e.call(ops.scalar, False, e.like())
+
+
+def _and(e: Dense, left: Value, right: Value) -> Value:
+    axes = by_rank((*left.axes, *right.axes))
+    return Value(e.call(operator.and_, e.align(left, axes), e.align(right, axes)), axes)
+
+
+def _joined(e: Dense, node: Attend) -> tuple[Value, Value | None]:
+    """Scores and presence of all sources, one after the other along the joint axis."""
+    pairs = [_pairs(e, source) for source in node.sources]
+    keys = {axis for source in node.sources for axis in source.axes}
+    rest = by_rank(
+        axis
+        for score, mask in pairs
+        for axis in (*score.axes, *(mask.axes if mask else ()))
+        if axis not in keys
+    )
+    flat_scores, flat_present = [], []
+    for (score, mask), source in zip(pairs, node.sources, strict=True):
+        flat_scores.append(_flat(e, score, rest, source.axes))
+        there = Value(e.call(ops.scalar, True, e.like())) if mask is None else mask
+        flat_present.append(_flat(e, there, rest, source.axes))
+    axes = (*rest, node.joint)
+    wide = any(score.wide for score, _ in pairs)
+    scores = e.call(torch.cat, flat_scores, -1) if len(pairs) > 1 else flat_scores[0]
+    nothing_hidden = all(mask is None for _, mask in pairs)
+    if nothing_hidden:
+        return Value(scores, axes, 0, wide), None
+    present = e.call(torch.cat, flat_present, -1) if len(pairs) > 1 else flat_present[0]
+    return Value(scores, axes, 0, wide), Value(present, axes)
+
+
+def _flat(e: Dense, value: Value, rest: tuple[Axis, ...], keys: tuple[Axis, ...]) -> Any:
+    from .dense import _ordered
+
+    axes = by_rank((*rest, *keys))
+    full = Value(e.expand(value, axes), axes)
+    moved = _ordered(e, full, (*rest, *keys))
+    return e.method("flatten", moved, len(rest)) if len(keys) > 1 else moved
+
+
+def _normalized(e: Dense, node: Attend, scores: Value, present: Value | None) -> Value:
+    """normalize with the leaf Scores bound to the scores; absent pairs get weight 0."""
+    leaf = next(item for item in walk(node.normalize) if isinstance(item, Scores))
+    from .dense import softmax_argument
+
+    plain = softmax_argument(node.normalize)
+    filled = scores
+    if present is not None and (plain is None or plain[0] is not leaf):
+        axes = by_rank((*scores.axes, *present.axes))
+        place = axes.index(node.joint) - len(axes)
+        made = e.call(ops.fill_rows, e.full(scores, axes), e.full(present, axes), place)
+        filled = Value(made, axes, 0, scores.wide)
+    e.local.append({leaf: filled})
+    if present is not None:
+        e.present[node.joint] = present
+    try:
+        weights = e.lower(node.normalize)
+    finally:
+        e.local.pop()
+        e.present.pop(node.joint, None)
+    if present is None or (plain is not None and plain[0] is leaf):
+        return weights
+    axes = by_rank((*weights.axes, *present.axes))
+    if all(axis in weights.axes for axis in present.axes):
+        made = e.call(torch.where, e.align(present, axes), e.align(weights, axes), 0.0)
+        return Value(made, axes, 0, weights.wide)
+    return weights  # the normaliser has reduced an axis of the mask, and with it what is absent
+
+
+def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
+    if not node.dropout or not e.program.signature.training:
+        return weights
+    from .dense import key_of, places_of
+
+    places = places_of(e, weights.axes, ())
+    kept = e.call(ops.keep, e.inputs["call"], key_of(node.name), node.dropout, places)
+    made = e.call(ops.drop, weights.node, kept, node.dropout)
+    return Value(made, weights.axes, 0, weights.wide)
+
+
+def _weighted(
+    e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]
+) -> Value:
+    """sum over keys of weight * value."""
+    from .dense import einsum
+
+    value = e.lower(source.value)
+    return einsum(e, weights, value, (), (), reduced)
+
+
+def _sum_of_sources(e: Dense, node: Attend, weights: Value) -> Value:
+    """Each source's share of the weights times its values, added up."""
+    place = weights.axes.index(node.joint)
+    rest = tuple(axis for axis in weights.axes if axis != node.joint)
+    moved = e.method("movedim", weights.node, place, -1)
+    start: Any = 0
+    total: Value | None = None
+    for source in node.sources:
+        sizes = [e.size(axis) for axis in source.axes]
+        count: Any = sizes[0]
+        for size in sizes[1:]:
+            count = size * count if not _symbolic(size, count) else e.call(operator.mul, count, size)
+        share = moved
+        if len(node.sources) > 1:
+            share = e.method("narrow", moved, -1, start, count)
+            start = start + count if not _symbolic(start, count) else e.call(operator.add, start, count)
+        if len(sizes) > 1:
+            share = e.method("unflatten", share, -1, tuple(sizes))
+        own = e.arrange(share, (*rest, *source.axes), 0, weights.wide)
+        term = _weighted(e, own, source, source.axes)
+        total = term if total is None else _plus(e, total, term)
+    assert total is not None
+    return total
+
+
+def _symbolic(*sizes: Any) -> bool:
+    return any(isinstance(size, torch.fx.Node) for size in sizes)
+
+
+def _plus(e: Dense, left: Value, right: Value) -> Value:
+    axes = by_rank((*left.axes, *right.axes))
+    dims = max(left.dims, right.dims)
+    made = e.call(operator.add, e.align(left, axes, dims), e.align(right, axes, dims))
+    return Value(made, axes, dims, left.wide or right.wide)
+
+
+__all__ = ["Lowered", "Node", "NotLowered", "attend", "lowered", "part"]

@@ -1,0 +1,140 @@
+"""Loops over tokens: the step as a graph of its own, called once per token.
+
+What does not depend on the carry is computed for all tokens at once, outside; inside is left what must wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, fx
+
+from ...dsl.core import Axis, Node, Param, Recur, operands
+from .emitter import Value, by_rank
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+
+def loop(
+    step: Any, inits: list[Tensor], rows: list[Tensor], fixed: list[Tensor], length: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """step applied token after token: final carries, and the yields stacked along a first dim.
+
+    rows hold one slice per token along their first dim; fixed is the same for every token.
+    """
+    carries = list(inits)
+    yields: list[list[Tensor]] = []
+    for place in range(length):
+        made = step(*carries, *(row[place] for row in rows), *fixed)
+        carries, out = list(made[: len(inits)]), list(made[len(inits) :])
+        yields.append(out)
+    count = len(yields[0]) if yields else 0
+    return carries, [torch.stack([row[n] for row in yields]) for n in range(count)]
+
+
+def recur(e: Dense, node: Recur) -> Value:
+    """One result of a loop; the loop itself is emitted once."""
+    loops: dict[Any, Any] = e.__dict__.setdefault("loops", {})
+    key = (node.axis, node.names, node.inits, node.nexts, node.yields)
+    if key not in loops:
+        loops[key] = _emit(e, node)
+    carries, yields, layouts = loops[key]
+    if node.which < 0:
+        place = -1 - node.which
+        axes, dims = layouts[place]
+        return Value(_item(e, carries, place), axes, dims)
+    axes, dims = layouts[len(node.names) + node.which]
+    made = _item(e, yields, node.which)
+    return e.arrange(made, (node.axis, *axes), dims)
+
+
+def _item(e: Dense, pair: Any, place: int) -> Any:
+    import operator
+
+    return e.call(operator.getitem, pair, place)
+
+
+def _depends(node: Node, names: tuple[str, ...], memo: dict[Node, bool]) -> bool:
+    if node not in memo:
+        own = isinstance(node, Param) and node.role == "carry" and node.name in names
+        memo[node] = own or any(_depends(child, names, memo) for child in operands(node))
+    return memo[node]
+
+
+def _emit(e: Dense, node: Recur) -> tuple[Any, Any, list[tuple[tuple[Axis, ...], int]]]:
+    from .dense import Dense
+
+    memo: dict[Node, bool] = {}
+    outside = _frontier(node, memo)
+    rows: list[Any] = []
+    fixed: list[Any] = []
+    inner = Dense(e.program, {})
+    inner.prepare_inner(e)
+    carry_layouts: list[tuple[tuple[Axis, ...], int]] = []
+    for name, init, following in zip(node.names, node.inits, node.nexts, strict=True):
+        axes = by_rank(a for a in (*following.type.axes, *init.type.axes) if a != node.axis)
+        carry_layouts.append((axes, len(init.type.dims)))
+        placeholder = inner.graph.placeholder(name.replace(".", "_"))
+        inner.carries[name] = Value(placeholder, axes, len(init.type.dims))
+        inner.know(axes, placeholder)
+    for item in outside:
+        value = e.lower(item)
+        if value.is_number:
+            inner.values[item] = value
+            continue
+        placeholder_name = f"row_{len(rows) + len(fixed)}"
+        if node.axis in value.axes:
+            rest = tuple(axis for axis in value.axes if axis != node.axis)
+            place = value.axes.index(node.axis)
+            rows.append((item, e.method("movedim", value.node, place, 0), rest, value))
+        else:
+            fixed.append((item, e.tensor(value), value.axes, value))
+        del placeholder_name
+    for n, (item, _, axes, value) in enumerate((*rows, *fixed)):
+        placeholder = inner.graph.placeholder(f"now_{n}" if n < len(rows) else f"fixed_{n}")
+        inner.values[item] = Value(placeholder, axes, value.dims, value.wide)
+        inner.know(axes, placeholder)
+    outs: list[Any] = []
+    for (axes, _), following in zip(carry_layouts, node.nexts, strict=True):
+        outs.append(inner.expand(inner.lower(following), axes))
+    layouts = list(carry_layouts)
+    for item in node.yields:
+        value = inner.lower(item)
+        outs.append(inner.tensor(value))
+        layouts.append((value.axes, value.dims))
+    inner.graph.output(tuple(outs))
+    name = f"step_{len(e.submodules)}"
+    e.submodules[name] = fx.GraphModule(torch.nn.Module(), inner.graph)
+    inits = [
+        e.expand(_begin(e, init), axes)
+        for init, (axes, _) in zip(node.inits, carry_layouts, strict=True)
+    ]
+    step = e.graph.get_attr(name)
+    made = e.call(
+        loop, step, inits, [row[1] for row in rows], [item[1] for item in fixed], e.size(node.axis)
+    )
+    return _item(e, made, 0), _item(e, made, 1), layouts
+
+
+def _begin(e: Dense, init: Node) -> Value:
+    value = e.lower(init)
+    return Value(e.tensor(value), value.axes, value.dims, value.wide)
+
+
+def _frontier(node: Recur, memo: dict[Node, bool]) -> list[Node]:
+    """The largest expressions in the body that do not depend on a carry."""
+    found: list[Node] = []
+    seen: set[Node] = set()
+    stack = list((*node.nexts, *node.yields))
+    while stack:
+        item = stack.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        if _depends(item, node.names, memo):
+            stack.extend(operands(item))
+        else:
+            found.append(item)
+    return found

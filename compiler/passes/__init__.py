@@ -1,0 +1,25 @@
+"""The passes from a typed spec to what is lowered, in order; each is verified and can be printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..program import Program
+from .commute_reads import commute_reads
+from .simplify import simplify
+from .specialise import specialise
+from .verify import verify
+
+PASSES: tuple[Callable[[Program], Program], ...] = (specialise, simplify, commute_reads)
+
+
+def run_passes(
+    program: Program, after: Callable[[str, Program], None] | None = None
+) -> Program:
+    """The program after every pass; `after` sees each stage by name."""
+    for step in PASSES:
+        program = step(program)
+        verify(program, step.__name__)
+        if after is not None:
+            after(step.__name__, program)
+    return program

@@ -1,0 +1,556 @@
+"""Compiled specs as modules: parameters under documented names, one graph per way of calling.
+
+A signature is compiled when it is first met and kept. The graphs call this module's own submodules and parameters, so hooks, adapters, sharding and state dicts work as in any module.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx, nn
+
+from ..compiler.lower import Choice, Lowered, attends_of, lower
+from ..compiler.passes import run_passes
+from ..compiler.program import OFFSETS, VALIDITY, Program, Signature
+from ..dsl.core import (
+    Attend,
+    Draw,
+    Dropout,
+    Linear,
+    LossInfo,
+    Node,
+    Norm,
+    Param,
+    TypedSpec,
+    walk,
+)
+from ..dsl.elaborate.expressions import part
+from ..dsl.shapes import closest
+from . import initial
+
+Lowering = Literal["auto", "dense", "sdpa"]
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller of `compile` decided.
+
+    core     only the attention core: heads from the bindings of `project`
+    strict   a lowering that was asked for and does not fit is an error
+    seed     of frozen draws and starting values
+    """
+
+    lowering: Lowering = "auto"
+    strict: bool = False
+    core: bool = False
+    seed: int = 0
+
+
+class LoweringRefused(ValueError):
+    """The lowering that was asked for by name does not fit the spec."""
+
+
+class ArgumentMistake(TypeError):
+    """A call does not fit the spec: an unknown name, a missing input, a wrong shape."""
+
+
+@dataclass
+class Compiled:
+    """One signature: its program, its graph, and the function made of it."""
+
+    program: Program
+    lowered: Lowered
+    function: Function
+    names: tuple[str, ...]
+    results: tuple[str, ...] = field(default=())
+
+
+class Module(nn.Module):
+    """A spec compiled to torch.
+
+    Parameters are named as in the spec: `q.weight` and `q.bias` for a `linear` in binding `q`,
+    `u` for a weight `u`, `body.0.q.weight` inside a layer.
+    """
+
+    def __init__(self, spec: TypedSpec, options: Options | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.options = options or Options()
+        self.steps = 0
+        self._compiled: dict[Signature, Compiled] = {}
+        self._losses: dict[str, Tensor] = {}
+        self._updates: dict[str, Tensor] = {}
+        self._roots = _all_roots(spec, self.options.core)
+        nodes = list(walk(*self._roots.values()))
+        self._draws = any(isinstance(node, Draw) for node in nodes)
+        self._drops = any(
+            isinstance(node, Dropout) or (isinstance(node, Attend) and node.dropout > 0)
+            for node in nodes
+        )
+        self._needs_context = any(
+            isinstance(node, Param) and node.name == "context" for node in nodes
+        )
+        self._params = {node.name for node in nodes if isinstance(node, Param)}
+        self._build(nodes)
+
+    # -- parameters -------------------------------------------------------------------------
+
+    def _build(self, nodes: list[Node]) -> None:
+        spec = self.spec
+        generator = torch.Generator().manual_seed(self.options.seed)
+        for info in spec.weights.values():
+            if info.name in self._params:
+                tensor = torch.empty(initial.shape_of(info))
+                self.register_parameter(info.name, nn.Parameter(tensor))
+        owners = {node.name: node for node in nodes if isinstance(node, Linear | Norm) and node.name}
+        for name, node in owners.items():
+            self._put(name, _layer(node))
+        for state in spec.states.values():
+            if state.name in self._params or state.name in spec.updates:
+                tensor = (
+                    initial.draw(state, generator)
+                    if state.random
+                    else torch.empty(initial.shape_of(state))
+                )
+                if not state.random:
+                    initial.fill(tensor, state.init, len(state.axes))
+                self.register_buffer(state.name, tensor)
+        for name, sub in spec.uses.items():
+            inner = replace(self.options, core=False, seed=self.options.seed + 1)
+            self._put(name, Module(sub, inner))
+        if not self._real_names():
+            self.register_buffer("_like", torch.empty(0), persistent=False)
+        self.reset_parameters()
+
+    def _real_names(self) -> list[str]:
+        return [*self.spec.weights, *self.spec.owners]
+
+    def _put(self, path: str, module: nn.Module) -> None:
+        *outer, last = path.split(".")
+        place: nn.Module = self
+        for name in outer:
+            if name not in dict(place.named_children()):
+                place.add_module(name, nn.Module())
+            place = place.get_submodule(name)
+        place.add_module(last, module)
+
+    def reset_parameters(self) -> None:
+        """Draw new starting values, as the spec says."""
+        copies: list[tuple[Tensor, str]] = []
+        with torch.no_grad():
+            for info in self.spec.weights.values():
+                if info.name in self._params:
+                    self._reset(self.get_parameter(info.name), info.init, len(info.axes), copies)
+            for name, (node, init) in self.spec.owners.items():
+                if isinstance(node, Linear) and name in dict(self.named_modules()):
+                    layer = self.get_submodule(name)
+                    self._reset_linear(layer, init, copies)
+            for target, source in copies:
+                target.copy_(self.get_parameter(source))
+
+    def _reset(
+        self, target: Tensor, init: str | float, axes: int, copies: list[tuple[Tensor, str]]
+    ) -> None:
+        if isinstance(init, str) and init.startswith("="):
+            copies.append((target, init[1:]))
+        else:
+            initial.fill(target, init, axes)
+
+    def _reset_linear(
+        self, layer: nn.Module, init: str | float, copies: list[tuple[Tensor, str]]
+    ) -> None:
+        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
+        if isinstance(init, str) and init.startswith("="):
+            copies.append((weight, f"{init[1:]}.weight"))
+            if bias is not None:
+                copies.append((bias, f"{init[1:]}.bias"))
+            return
+        initial.fill(weight, "xavier" if init == "linear" else init, 0)
+        if bias is not None:
+            nn.init.zeros_(bias)
+
+    # -- compiling --------------------------------------------------------------------------
+
+    def compiled(self, signature: Signature) -> Compiled:
+        """The graph of one way of calling; compiled when first asked for."""
+        found = self._compiled.get(signature)
+        if found is None:
+            found = self._compile(signature)
+            self._compiled[signature] = found
+        return found
+
+    def program(self, signature: Signature | None = None) -> Program:
+        """The program of a signature after all passes."""
+        signature = signature or self._signature(frozenset())
+        return run_passes(Program(self.spec, signature, self._wanted(signature)))
+
+    def _compile(self, signature: Signature) -> Compiled:
+        program = self.program(signature)
+        lowered = lower(program, self.options.lowering)
+        self._check_choice(lowered.choices)
+        for name, step in lowered.submodules.items():
+            self.add_module(name, step)
+        module = fx.GraphModule(self, lowered.graph, class_name=_class_name(self.spec.name))
+        function: Function = type(module).forward
+        return Compiled(program, lowered, function, lowered.arguments, tuple(program.roots))
+
+    def _check_choice(self, choices: tuple[Choice, ...]) -> None:
+        asked = self.options.lowering
+        if asked in ("auto", "dense"):
+            return
+        for choice in choices:
+            if choice.lowering != asked:
+                reasons = "; ".join(
+                    f"{refusal.reason}" + (f" (smallest edit: {refusal.edit})" if refusal.edit else "")
+                    for name, refusal in choice.refusals
+                    if name == asked
+                )
+                raise LoweringRefused(f"`{choice.name}` does not fit {asked}: {reasons}")
+
+    def _signature(self, given: frozenset[str], wants: tuple[str, ...] = ()) -> Signature:
+        aux = bool(self.spec.losses or self.spec.updates)
+        training = self.training and (self._drops or aux) and not wants
+        return Signature(given, training, wants, self.options.core)
+
+    def _wanted(self, signature: Signature) -> dict[str, Node]:
+        spec = self.spec
+        if signature.core:
+            assert spec.core is not None
+            outputs = {"x": spec.core}
+        else:
+            outputs = dict(spec.outputs)
+        if signature.wants:
+            return {name: self._tap(name) for name in signature.wants}
+        if signature.training:
+            for loss in spec.losses.values():
+                outputs[f"loss.{loss.name}"] = _weighted(loss)
+            outputs.update({f"update.{name}": node for name, node in spec.updates.items()})
+        return outputs
+
+    def _tap(self, name: str) -> Node:
+        head, _, piece = name.partition(".")
+        node = self.spec.bindings.get(head)
+        if node is None:
+            hint = closest(head, tuple(self.spec.bindings))
+            raise ArgumentMistake(f"there is no binding `{head}`" + (f"; did you mean `{hint}`?" if hint else ""))
+        if not piece:
+            return node
+        if not isinstance(node, Attend):
+            raise ArgumentMistake(f"`{head}` is not an attend and has no `.{piece}`")
+        return part(node, piece)
+
+    # -- calling ----------------------------------------------------------------------------
+
+    @property
+    def argument_names(self) -> tuple[str, ...]:
+        """The positional arguments of `forward`, in order."""
+        if self.options.core:
+            names = [name for name in self.spec.project if name in self._params]
+            return (*names, *self.spec.inputs)
+        lead = [name for name in ("x", "context") if name in self._params or name == "x"]
+        if "x" not in self._params and not self._needs_context:
+            lead = []
+        elif "x" in lead:
+            lead = ["x", "context"]
+        return (*lead, *self.spec.inputs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The results of the spec: one tensor, or a dict where `out` is a map.
+
+        Shapes:
+            x        (batch, length, d_model); context (batch, context length, d_model), x unless given
+            inputs   as declared, under their names; models take theirs first
+            valid, context_valid   (batch, length) bool, False for padding
+        Options:
+            q_start, k_start   positions of the first query and key: a number, per example
+                               (batch,), or all positions (batch, length); k_start defaults to
+                               q_start where the keys are the queries' own tokens
+            head_start         number of the first head, for shards of heads
+            inject             values of named bindings, in place of what the spec computes
+            call_seed          makes the draws of this call repeatable
+        Raises:
+            ArgumentMistake: an unknown name, a missing input, a wrong shape or dtype.
+        """
+        call_seed = kwargs.pop("call_seed", None)
+        given = self._bind(args, kwargs)
+        signature = self._signature(_optional(given, self))
+        compiled = self.compiled(signature)
+        made = compiled.function(self, *self._values(compiled.names, given, call_seed))
+        if not signature.training:
+            return made
+        return self._keep_aside(made)
+
+    def _keep_aside(self, made: Any) -> Any:
+        if not isinstance(made, dict):
+            return made
+        self._losses = {k[5:]: made.pop(k) for k in list(made) if k.startswith("loss.")}
+        self._updates = {k[7:]: made.pop(k) for k in list(made) if k.startswith("update.")}
+        return made["x"] if tuple(made) == ("x",) else made
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        names = self.argument_names
+        if len(args) > len(names):
+            raise ArgumentMistake(
+                f"`{self.spec.name}` takes {len(names)} positional argument(s): {', '.join(names)}"
+            )
+        given = dict(zip(names, args, strict=False))
+        inject = kwargs.pop("inject", None) or {}
+        known = {*names, "context", *self.spec.streams, *VALIDITY, *OFFSETS}
+        for name, value in kwargs.items():
+            if name not in known:
+                hint = closest(name, tuple(known))
+                raise ArgumentMistake(
+                    f"`{self.spec.name}` takes no argument `{name}`"
+                    + (f"; did you mean `{hint}`?" if hint else f"; it takes {', '.join(sorted(known))}")
+                )
+            if name in given:
+                raise ArgumentMistake(f"`{name}` is given twice")
+            given[name] = value
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, value in inject.items():
+            given.update(self._injected(name, value))
+        self._check(given)
+        return given
+
+    def _injected(self, name: str, value: Tensor) -> dict[str, Tensor]:
+        if name in self.spec.bindings:
+            return {f"inject:{name}": value}
+        if any(isinstance(n, Draw) and n.name == name for n in walk(*self._roots.values())):
+            return {f"inject:{name}": value}
+        hint = closest(name, tuple(self.spec.bindings))
+        raise ArgumentMistake(
+            f"there is no binding `{name}` to inject" + (f"; did you mean `{hint}`?" if hint else "")
+        )
+
+    def _check(self, given: Mapping[str, Any]) -> None:
+        spec = self.spec
+        if self.options.core:
+            needed = [name for name in spec.project if name in self._params]
+        else:
+            needed = ["x"] if ("x" in self._params or self._needs_context) else []
+        for info in spec.inputs.values():
+            if info.default is None and info.name in self._params:
+                needed.append(info.name)
+        for name in needed:
+            if name not in given:
+                raise ArgumentMistake(f"`{spec.name}` needs the argument `{name}`")
+        if spec.same_context and "context" in given:
+            raise ArgumentMistake(
+                f"`{spec.name}` attends to its own tokens (`context: same`): do not give a context"
+            )
+        width = spec.dims.get("d_model")
+        for name in ("x", "context"):
+            value = given.get(name)
+            if value is not None and not self.options.core and value.dim() != 3:
+                raise ArgumentMistake(
+                    f"`{name}` is (batch, length, d_model); this has shape {tuple(value.shape)}"
+                )
+            if value is not None and not self.options.core and value.shape[-1] != width:
+                raise ArgumentMistake(
+                    f"`{name}` has width {value.shape[-1]}; the spec was compiled for d_model={width}"
+                )
+        if not torch.compiler.is_compiling():
+            self._check_ranges(given)
+
+    def _check_ranges(self, given: Mapping[str, Any]) -> None:
+        for info in self.spec.inputs.values():
+            value = given.get(info.name)
+            if info.bounds is None or value is None or not isinstance(value, Tensor):
+                continue
+            if value.device.type != "cpu" or not value.numel():
+                continue
+            low, high = int(value.min()), int(value.max())
+            if low < info.bounds[0] or high > info.bounds[1]:
+                raise ArgumentMistake(
+                    f"`{info.name}` lies in {info.bounds[0]} .. {info.bounds[1]}; "
+                    f"this has {low} .. {high}"
+                )
+
+    def _values(
+        self, names: tuple[str, ...], given: Mapping[str, Any], call_seed: int | None
+    ) -> Iterator[Any]:
+        for name in names:
+            if name == "call":
+                yield self._call_seed(call_seed)
+            elif name == "seed":
+                yield torch.tensor(self.options.seed)
+            elif name == "step":
+                yield self.steps
+            elif f"inject:{name}" in given:
+                yield given[f"inject:{name}"]
+            else:
+                yield given[name]
+
+    def _call_seed(self, given: int | None) -> Tensor:
+        """The seed of one call: from torch's generator, so that checkpointing replays it."""
+        if given is not None:
+            return torch.tensor(given)
+        if not (self._draws or (self._drops and self.training)):
+            return torch.zeros((), dtype=torch.int64)
+        return torch.randint(2**62, ())
+
+    # -- training ---------------------------------------------------------------------------
+
+    def losses(self) -> Tensor:
+        """Sum of the weighted auxiliary losses of the last call in training; 0 without any."""
+        total = [loss for module in self._specs() for loss in module._losses.values()]
+        if not total:
+            return torch.zeros(())
+        return torch.stack([loss.reshape(()) for loss in total]).sum()
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """What follows an optimiser step: buffers are updated, bounded weights projected."""
+        for module in self._specs():
+            for name, value in module._updates.items():
+                module.get_buffer(name).copy_(value)
+            module._updates = {}
+            for info in module.spec.weights.values():
+                if info.bounds is not None and info.name in module._params:
+                    module.get_parameter(info.name).clamp_(*info.bounds)
+            module.steps += 1
+
+    def _specs(self) -> Iterator[Module]:
+        for module in self.modules():
+            if isinstance(module, Module):
+                yield module
+
+    def decay_groups(self, decay: float) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser: weights that decay, and biases and norms that do not."""
+        with_decay, without = [], []
+        for name, parameter in self.named_parameters():
+            plain = parameter.dim() >= 2 and not self._exempt(name)
+            (with_decay if plain else without).append(parameter)
+        return [
+            {"params": with_decay, "weight_decay": decay},
+            {"params": without, "weight_decay": 0.0},
+        ]
+
+    def _exempt(self, name: str) -> bool:
+        path, _, last = name.rpartition(".")
+        owner = self.get_submodule(path) if path else self
+        info = owner.spec.weights.get(last) if isinstance(owner, Module) else None
+        return info is not None and not info.decay
+
+    # -- looking inside ---------------------------------------------------------------------
+
+    def taps(self, *names: str, **call: Any) -> dict[str, Tensor]:
+        """Named bindings of the spec for one call: `q`, `heads`, `heads.weights`, ...
+
+        Index axes come in the order batch, heads, others, tokens; feature dims last.
+        """
+        given = self._bind((), call)
+        signature = self._signature(_optional(given, self), tuple(names))
+        compiled = self.compiled(signature)
+        made = compiled.function(self, *self._values(compiled.names, given, 0))
+        return made if isinstance(made, dict) else {names[0]: made}
+
+    def _attend_name(self) -> str:
+        found = [n for n, node in self.spec.bindings.items() if isinstance(node, Attend)]
+        if not found:
+            raise ArgumentMistake(f"`{self.spec.name}` has no attend of its own to look into")
+        return "heads" if "heads" in found else found[-1]
+
+    def weights(self, *args: Any, **call: Any) -> Tensor:
+        """Normalised weights (batch, heads, queries, keys) of the spec's attend, for pictures."""
+        return self._part("weights", args, call)
+
+    def scores(self, *args: Any, **call: Any) -> Tensor:
+        """Scores (batch, heads, queries, keys), -inf where a pair is not there."""
+        return self._part("scores", args, call)
+
+    def _part(self, piece: str, args: tuple[Any, ...], call: dict[str, Any]) -> Tensor:
+        name = f"{self._attend_name()}.{piece}"
+        call = {**dict(zip(self.argument_names, args, strict=False)), **call}
+        return self.taps(name, **call)[name]
+
+    @property
+    def graph_module(self) -> fx.GraphModule:
+        """The graph for a call with required arguments only, as a module that shares weights."""
+        compiled = self.compiled(self._signature(frozenset()))
+        return fx.GraphModule(self, copy.deepcopy(compiled.lowered.graph), _class_name(self.spec.name))
+
+    @property
+    def lowering(self) -> dict[str, str]:
+        """Which lowering each attend takes, by name; inner specs under their own."""
+        compiled = self.compiled(self._signature(frozenset()))
+        found = {choice.name: choice.lowering for choice in compiled.lowered.choices}
+        for path, module in self.named_modules():
+            if isinstance(module, Module) and module is not self:
+                found.update({f"{path}.{name}": kind for name, kind in module.lowering.items()})
+        return found
+
+    def choices(self) -> tuple[Choice, ...]:
+        """The lowering of each attend of this spec, with the reasons against the others."""
+        return self.compiled(self._signature(frozenset())).lowered.choices
+
+    def extra_repr(self) -> str:
+        dims = ", ".join(f"{name}={value}" for name, value in list(self.spec.dims.items())[:6])
+        return f"{self.spec.name}: {dims}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_compiled"], state["_losses"], state["_updates"] = {}, {}, {}
+        return state
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_")) or "Spec"
+
+
+def _layer(node: Linear | Norm) -> nn.Module:
+    if isinstance(node, Norm):
+        shape = [dim.value for dim in node.type.dims]
+        if node.op == "layer":
+            return nn.LayerNorm(shape, node.eps)
+        return nn.RMSNorm(shape, node.eps)
+    inner = 1
+    for dim in node.arg.type.dims:
+        inner *= dim.value
+    outer = 1
+    for axis in node.to_axes:
+        assert axis.size is not None
+        outer *= axis.size.value
+    for dim in node.to_dims:
+        outer *= dim.value
+    return nn.Linear(inner, outer, node.bias)
+
+
+def _all_roots(spec: TypedSpec, core: bool) -> dict[str, Node]:
+    if core and spec.core is not None:
+        return {"x": spec.core}
+    roots = dict(spec.outputs)
+    roots.update({f"update.{name}": node for name, node in spec.updates.items()})
+    roots.update({f"loss.{loss.name}": loss.value for loss in spec.losses.values()})
+    for stream in spec.streams.values():
+        if stream.first is not None:
+            roots[f"first.{stream.name}"] = stream.first
+    return roots
+
+
+def _weighted(loss: LossInfo) -> Node:
+    from ..dsl.elaborate.typing import pointwise, real
+
+    return pointwise("*", real(loss.value), real(loss.weight))
+
+
+def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
+    """What a call gives beyond what it must: this chooses the graph."""
+    found = set()
+    for name, value in given.items():
+        if name in OFFSETS and isinstance(value, int) and value == 0:
+            continue
+        if name in ("x",) or (module.options.core and name in module.spec.project):
+            continue
+        if name == "context" and module.spec.same_context:
+            continue
+        found.add(name)
+    return frozenset(found)
+
+
+__all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]
