@@ -7,7 +7,7 @@ but what counts as opaque.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .affine import Atom
 from .core import Axis, Const, Fill, Index, Kind, KvHead, Map, Node, Position, Read
@@ -21,6 +21,7 @@ class Assignment:
     translator: Translator
     model: Mapping[Atom, int]
     truths: Mapping[int, bool]
+    known: dict[Node, int] = field(default_factory=dict)
 
     def token(self, axis: Axis) -> int:
         return self.model.get(self.translator.token(axis), 0)
@@ -62,11 +63,17 @@ OPERATIONS: dict[str, Callable[..., int]] = {
 
 
 def evaluate(node: Node, values: Assignment) -> int:
-    """The value of an int or bool node.
+    """The value of an int or bool node; each node is evaluated once per assignment.
 
     Raises:
         ZeroDivisionError: the expression divides by an opaque value that is 0.
     """
+    if node not in values.known:
+        values.known[node] = _value(node, values)
+    return values.known[node]
+
+
+def _value(node: Node, values: Assignment) -> int:
     match node:
         case Const(value=value) | Fill(value=value):
             return int(value)

@@ -246,4 +246,28 @@ MISTAKES: dict[str, Mistake] = {
         "score: sum(q, over=i, over=j)",
         "score: sum(q, over=j)",
     ),
+    # Time and contracts
+    "ATT601": Mistake(
+        "The future gets in",
+        "The spec declares `causality: strict`, that no output changes when anything after it "
+        "does, and there is a way from a later token to an output; the notes follow it. "
+        "Sums, means, sorts and lengths reveal later tokens as much as keys do.",
+        "causality: strict\nlet:\n  all_of_it: mean(x, over=x)",
+        "causality: strict\nlet:\n  so_far: cumsum(x, over=x) / (i + 1)",
+    ),
+    "ATT602": Mistake(
+        "Values of the future get in",
+        "The spec declares `causality: masked`: what is chosen and how much it weighs may "
+        "depend on later tokens, but no value of a later token may enter an output.",
+        "causality: masked\nmask: all",
+        "causality: masked\nmask: causal",
+    ),
+    "ATT603": Mistake(
+        "Not proved to be causal",
+        "Nothing shows that the token read is not after i, because data choose it or the "
+        "condition is beyond linear arithmetic. What is not proved is refused; to conjoin "
+        "`causal` hides nothing where the spec is right, and is the proof.",
+        "causality: strict\nat: chosen",
+        "causality: strict\nat: chosen\nmask: causal",
+    ),
 }

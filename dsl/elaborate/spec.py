@@ -561,7 +561,7 @@ class Elaborator:
         """A predeclared dim."""
         if name in self.poisoned:
             raise Poisoned
-        value = self.statics[name]
+        value = self.static_name(name, None, ())
         assert isinstance(value, Size)  # _is_count holds for predeclared dims
         return value
 
@@ -1210,8 +1210,10 @@ class Elaborator:
         loader, document = self._load(path, target, env)
         declared = document.sections.get("dims", {})
         dims: dict[str, bool | int | float | str] = {}
-        for key in PREDECLARED:
-            dims[key] = self.dim(key).value
+        chosen = {*self.choices.dims, *self.document.sections.get("dims", {})}
+        for key in PREDECLARED:  # derived ones are derived again, from what the spec is given
+            if key in ("d_model", "heads") or key in chosen:
+                dims[key] = self.dim(key).value
         specs = document.sections.get("specs", {})
         for entry in given.entries.values() if isinstance(given, Table) else ():
             dims.update(self._with(entry, declared, specs, env))
@@ -1265,7 +1267,8 @@ class Elaborator:
                 env,
                 f"did you mean `{hint}`?" if hint else "",
             )
-        if isinstance(expr, syntax.Name) and expr.name not in self.statics:
+        known = isinstance(expr, syntax.Name) and self.static_name(expr.name, expr.span, ())
+        if isinstance(expr, syntax.Name) and known is None:
             return {name: expr.name}
         value = self.static(expr, env)  # type: ignore[arg-type]
         if isinstance(value, Size):

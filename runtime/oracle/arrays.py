@@ -48,6 +48,7 @@ from .values import (
     DTYPES,
     Value,
     aligned,
+    any_over,
     both,
     contracted,
     expanded,
@@ -285,10 +286,7 @@ def axis_to_dim(scope: Scope, node: AxisToDim) -> Value:
     arg = scope.full(masked(scope.value(node.arg)), (node.axis,))
     place = arg.axes.index(node.axis)
     rest = tuple(axis for axis in arg.axes if axis != node.axis)
-    there = arg.there
-    if there is not None and node.axis in there.axes:
-        kept = tuple(axis for axis in there.axes if axis != node.axis)
-        there = Value(there.tensor.any(there.axes.index(node.axis)), kept)
+    there = None if arg.there is None else any_over(arg.there, (node.axis,))
     return Value(arg.tensor.movedim(place, len(rest)), rest, there)
 
 

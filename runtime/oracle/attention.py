@@ -15,7 +15,18 @@ from torch import Tensor
 from ...dsl.core import Attend, AttendSource, Axis, Kind, Node, Part, Type
 from .reductions import logsumexp
 from .scope import Normalizing, Scope
-from .values import Value, aligned, both, expanded, in_order, laid_out, masked, unflattened, union
+from .values import (
+    Value,
+    aligned,
+    any_over,
+    both,
+    expanded,
+    in_order,
+    laid_out,
+    masked,
+    unflattened,
+    union,
+)
 
 
 @dataclass(frozen=True)
@@ -89,9 +100,7 @@ def _weighted(scope: Scope, node: Attend) -> Weighted:
 
 def _seen(scores: Value, axes: tuple[Axis, ...]) -> Value:
     pairs = _pairs(scores)
-    places = [n for n, axis in enumerate(pairs.axes) if axis not in axes]
-    kept = tuple(axis for axis in pairs.axes if axis in axes)
-    return Value(pairs.tensor.any(places), kept) if places else pairs
+    return any_over(pairs, set(pairs.axes) - set(axes))
 
 
 def _dropped(scope: Scope, node: Attend, weights: Value) -> Value:

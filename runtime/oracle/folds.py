@@ -129,15 +129,17 @@ def _argument(scope: Scope, node: Node, kind: Type, outer: Mapping[Axis, Axis]) 
 
 def _starts(scope: Scope, axis: Axis) -> Start:
     """Where the positions of the tokens of an axis begin, or what they are."""
+    if axis.base in ("x", "context"):
+        return scope.env.start(axis)
     token_set = scope.env.token_set(axis)
     if token_set is None or token_set.position is None:
         return 0
-    if axis.base in ("x", "context"):
-        return scope.env.start(axis)
     return expanded(scope.value(token_set.position), (BATCH, token_set.axis), scope.size)
 
 
 def _validity(scope: Scope, axis: Axis) -> Tensor | None:
+    if axis.base in ("x", "context"):
+        return scope.env.validity(axis)
     token_set = scope.env.token_set(axis)
     if token_set is None or token_set.valid is None:
         return None

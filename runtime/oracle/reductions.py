@@ -10,7 +10,7 @@ from torch import Tensor
 from ...dsl.core import Axis, Reduce, Scan, Simplex
 from .scope import Scope
 from .simplex import entmax
-from .values import FAR, Value, aligned, both, expanded, masked, union
+from .values import FAR, Value, aligned, any_over, both, expanded, masked, union
 
 Reduction = Callable[[Tensor, Tensor], Tensor]
 """(values, which of them count) -> one value; both have the reduced elements last."""
@@ -94,9 +94,7 @@ def _left(scope: Scope, pairs: Value | None, axes: tuple[Axis, ...]) -> Value | 
     """After a reduction over other axes than the keys, a pair is there if one was."""
     if pairs is None or scope.joint in axes:
         return None
-    places = [n for n, axis in enumerate(pairs.axes) if axis in axes]
-    kept = tuple(axis for axis in pairs.axes if axis not in axes)
-    return Value(pairs.tensor.any(places), kept) if places else pairs
+    return any_over(pairs, axes)
 
 
 def _last(value: Value, node: Reduce) -> Tensor:

@@ -98,6 +98,14 @@ def both(values: Iterable[Value | None]) -> Value | None:
     return Value(tensor, axes)
 
 
+def any_over(value: Value, axes: Iterable[Axis]) -> Value:
+    """Whether a bool holds at some place along those of `axes` that it has."""
+    gone = set(axes)
+    places = [n for n, axis in enumerate(value.axes) if axis in gone]
+    kept = tuple(axis for axis in value.axes if axis not in gone)
+    return Value(value.tensor.any(places), kept) if places else value
+
+
 def masked(value: Value, fill: float = 0) -> Value:
     """The array with `fill` for the pairs that are not there."""
     if value.there is None:

@@ -391,9 +391,7 @@ def sorted_attention(mask: bool) -> TypedSpec:
         key=ORDER_KEY,
         query=ORDER,
     )
-    home = Scatter(
-        Type(REAL, frozenset({B, H, X}), (D,)), out, (ORDER,), (X,), (refs,), "set", 0.0
-    )
+    home = Scatter(Type(REAL, frozenset({B, H, X}), (D,)), out, (ORDER,), (X,), (refs,), "set", 0.0)
     made = spec(home)
     made.sets["order"] = token_set
     return made
@@ -415,7 +413,13 @@ def recur(inner: Node, which: int, name: str = "w") -> Node:
     following = real("+", carry, inner)
     axes = frozenset({B, H}) | (frozenset({X}) if which >= 0 else frozenset())
     return Recur(
-        Type(REAL, axes, (D,)), X, (name,), (start,), (following,), (real("*", carry, QUERY),), which
+        Type(REAL, axes, (D,)),
+        X,
+        (name,),
+        (start,),
+        (following,),
+        (real("*", carry, QUERY),),
+        which,
     )
 
 
