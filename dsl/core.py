@@ -112,6 +112,12 @@ class Node(metaclass=_Interned):
 
     type: Type
 
+    def __copy__(self) -> Node:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Node:
+        return self
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Const(Node):

@@ -18,6 +18,14 @@ class Mistake(NamedTuple):
     right: str
 
 
+_HEAD = "attnc: 1\nname: mine\n"
+
+
+def whole(example: str) -> str:
+    """An example as the text of a spec: those that begin otherwise get the first two lines."""
+    return example if example.startswith("attnc:") else _HEAD + example
+
+
 MISTAKES: dict[str, Mistake] = {
     # Text and YAML
     "ATT101": Mistake(
@@ -245,6 +253,308 @@ MISTAKES: dict[str, Mistake] = {
         "Each name is given once in a call.",
         "score: sum(q, over=i, over=j)",
         "score: sum(q, over=j)",
+    ),
+    # Sections, keys and declarations
+    "ATT301": Mistake(
+        "Unknown key",
+        "No such section or field exists in this place. A key that is not understood would "
+        "change nothing, so it is refused.",
+        "scores: dot(q, k)",
+        "score: dot(q, k)",
+    ),
+    "ATT302": Mistake(
+        "Wrong kind of value",
+        "Another kind of value stands here than the key takes: a text for a number, a list for "
+        "a mapping, two blocks for one. Quoted numbers are texts.",
+        "weights: {u: 3}",
+        "weights: {u: {shape: [3]}}",
+    ),
+    "ATT303": Mistake(
+        "Missing key",
+        "Something that has no default is not said: `attnc` and `name` in every spec, the `shape` "
+        "of a weight, `score` and `value` of an attention.",
+        "weights: {u: {init: zeros}}",
+        "weights: {u: {shape: [h], init: zeros}}",
+    ),
+    "ATT304": Mistake(
+        "Not one of the choices",
+        "The key takes one of a few words; the message lists them.",
+        "weights: {u: {shape: [h], init: zero}}",
+        "weights: {u: {shape: [h], init: zeros}}",
+    ),
+    "ATT305": Mistake(
+        "Not a name",
+        "Names are lower-case letters, digits and underscores, and begin with a letter. They "
+        "become names of parameters, so nothing else is let in.",
+        "dims: {Rounds: 3}",
+        "dims: {rounds: 3}",
+    ),
+    "ATT306": Mistake(
+        "Unsupported version",
+        "The spec is written in a version of the language that this attnc does not read.",
+        "attnc: 2\nname: mine",
+        "attnc: 1\nname: mine",
+    ),
+    "ATT307": Mistake(
+        "Value out of its limits",
+        "A dim or number breaks a limit: its own `min`, `max`, `multiple_of` or `one_of`, or that "
+        "d_model is divisible by heads, that sizes are at least 1 and rates below 1.",
+        "dims: {window: {default: 5, multiple_of: 2}}",
+        "dims: {window: {default: 6, multiple_of: 2}}",
+    ),
+    "ATT308": Mistake(
+        "Reserved name",
+        "i, j, b, h, g, s, x, context, heads and super have a meaning in every spec. Names of "
+        "arguments cannot be words of Python, either.",
+        "weights: {s: {shape: [h]}}",
+        "weights: {slope: {shape: [h]}}",
+    ),
+    "ATT309": Mistake(
+        "Declared twice",
+        "Dims, axes, inputs, weights and bindings share one scope, so that a name means one thing.",
+        "dims: {w: 3}\nweights: {w: {shape: [h]}}",
+        "dims: {n: 3}\nweights: {w: {shape: [h]}}",
+    ),
+    "ATT310": Mistake(
+        "A dim defined by itself",
+        "Dims may use each other in any order, but not in a circle.",
+        "dims: {width: depth + 1, depth: width - 1}",
+        "dims: {width: 4, depth: width - 1}",
+    ),
+    "ATT311": Mistake(
+        "Two learned maps of one name",
+        "Learned maps are named after the binding they stand in. The second in one expression "
+        "needs a name of its own, by `as=`; the same `as` twice shares the weights.",
+        "score: dot(linear(q, to=[d_head]), linear(k, to=[d_head]))",
+        "score: dot(linear(q, to=[d_head], as=left), linear(k, to=[d_head], as=right))",
+    ),
+    "ATT312": Mistake(
+        "No such dim to choose",
+        "A dim is chosen, by `with:` or by the call, that the spec does not declare, or that it "
+        "derives from others.",
+        "extends: softmax\nlet: {y: {use: {spec: sliding_window, with: {lft: 3}, x: x}}}\nout: y",
+        "extends: softmax\nlet: {y: {use: {spec: sliding_window, with: {left: 3}, x: x}}}\nout: y",
+    ),
+    # Names and inheritance
+    "ATT401": Mistake(
+        "Unknown name",
+        "The name is declared nowhere: not in this spec, not in those it extends, and it is no "
+        "macro of the prelude.",
+        "score: dot(q, kk)",
+        "score: dot(q, k)",
+    ),
+    "ATT402": Mistake(
+        "No such spec",
+        "A spec is found by name beside the file that names it, else in the library.",
+        "extends: sofmax",
+        "extends: softmax",
+    ),
+    "ATT403": Mistake(
+        "A spec that extends or uses itself",
+        "Following `extends` or `use` from file to file leads back to where it began.",
+        "a.yaml has `extends: b`, and b.yaml `extends: a`",
+        "a.yaml has `extends: b`, and b.yaml `extends: softmax`",
+    ),
+    "ATT404": Mistake(
+        "A binding defined by itself",
+        "Bindings may use each other in any order, but not in a circle. What changes from step "
+        "to step is carried by `recur` or `iterate`.",
+        "let: {a: c + 1, c: a + 1}\nscore: dot(q, k) + a",
+        "let: {a: c + 1, c: 2}\nscore: dot(q, k) + a",
+    ),
+    "ATT405": Mistake(
+        "Wrong number of arguments to a macro",
+        "A macro takes the parameters that its head names; those with a default may be left out.",
+        "mask: band(3)",
+        "mask: band(3, 0)",
+    ),
+    "ATT406": Mistake(
+        "A macro that calls itself",
+        "Macros are written out where they are used, so they cannot recurse.",
+        "macros: {twice(u): twice(u + u)}\nscore: twice(dot(q, k))",
+        "macros: {twice(u): u + u}\nscore: twice(dot(q, k))",
+    ),
+    "ATT407": Mistake(
+        "`super` without a parent",
+        "`super` is what an extended spec has in the same place, and there is nothing.",
+        "let: {bias: super + 1}\nscore: dot(q, k) + bias",
+        "score: super + 1",
+    ),
+    "ATT408": Mistake(
+        "Nothing to remove",
+        "`null` takes away what an extended spec defines; none defines this.",
+        "project: {kk: null}",
+        "mask: null",
+    ),
+    "ATT409": Mistake(
+        "Expands too far",
+        "Macros, rounds of `iterate` and specs in specs are written out. What comes of it is "
+        "limited in size and depth, so that no text can fill the memory.",
+        "dims: {n: 1000000}\naxes: {r: n}\nlet:\n  y:\n    iterate:\n      step: r\n"
+        "      carry: {a: 0}\n      next: {a: a + i}",
+        "dims: {n: 10}\naxes: {r: n}\nlet:\n  y:\n    iterate:\n      step: r\n"
+        "      carry: {a: 0}\n      next: {a: a + i}",
+    ),
+    "ATT410": Mistake(
+        "Not a function",
+        "No function or macro has this name. Values are read with `[..]`, not called.",
+        "score: dott(q, k)",
+        "score: dot(q, k)",
+    ),
+    "ATT411": Mistake(
+        "Unknown named argument",
+        "The function, macro or spec has no parameter of this name.",
+        "score: sum(q * k, ovr=d_head)",
+        "score: sum(q * k, over=d_head)",
+    ),
+    "ATT412": Mistake(
+        "Wrong number of arguments",
+        "The help shows how the function is called.",
+        "score: dot(q)",
+        "score: dot(q, k)",
+    ),
+    "ATT413": Mistake(
+        "No such part",
+        "An attention has `.lse`, `.weights` and `.scores`; a loop its carry and what it yields; "
+        "a tree `.level`, `.index`, `.first` and `.last`.",
+        "let: {a: heads.lsee}",
+        "let: {a: heads.lse}",
+    ),
+    # Types
+    "ATT501": Mistake(
+        "Wrong kind",
+        "Numbers and truth values do not mix by themselves: `real(..)` and `int(..)` make numbers, "
+        "comparisons make truth values.",
+        "score: dot(q, k) + (i == j)",
+        "score: dot(q, k) + real(i == j)",
+    ),
+    "ATT502": Mistake(
+        "Feature dims do not fit",
+        "Pointwise operators take equal feature dims, or none on one side; `dot` and `@` contract "
+        "dims, `outer` makes products. Dims are compared by name, not by their present size.",
+        "score: dot(q, concat(k, k))",
+        "score: dot(concat(q, q), concat(k, k))",
+    ),
+    "ATT503": Mistake(
+        "A mask that is no truth value",
+        "A mask is true where attention is allowed. Numbers that are added belong to the score.",
+        "mask: i - j",
+        "mask: i >= j",
+    ),
+    "ATT504": Mistake(
+        "Read at the query or at the key?",
+        "The value is there for queries and keys, because they are the same tokens; `[i]` or "
+        "`[j]` says which is meant.",
+        "keys: x\nscore: dot(q, q)\nvalue: q[j]",
+        "keys: x\nscore: dot(q[i], q[j])\nvalue: q[j]",
+    ),
+    "ATT505": Mistake(
+        "No such axis",
+        "What should be reduced, chosen or made along an axis does not have it, or has several.",
+        "score: dot(q, k) + mean(dot(q, q), over=g)",
+        "score: dot(q, k) + mean(dot(q, q), over=h)",
+    ),
+    "ATT506": Mistake(
+        "An index that does not fit",
+        "An index is an int: a ref into an axis that the field has (i, j, the result of top, "
+        "argmax or token), or a place in its first feature dim.",
+        "score: dot(q, k)[0]",
+        "score: q[0] * k[0]",
+    ),
+    "ATT507": Mistake(
+        "An index that may leave the table",
+        "A place in a feature dim must be in range whatever the lengths are; `clip` makes it so.",
+        "weights: {t: {shape: [8]}}\nscore: dot(q, k) + t[j - i]",
+        "weights: {t: {shape: [8]}}\nscore: dot(q, k) + t[clip(j - i, 0, 7)]",
+    ),
+    "ATT508": Mistake(
+        "Result of the wrong type",
+        "`out` is real{b, x}[d_model]; streams and buffers keep the type that they have.",
+        "extends: softmax\nout: heads",
+        "extends: softmax\nout: linear(concat(heads, over=h))",
+    ),
+    "ATT509": Mistake(
+        "A carry that does not fit",
+        "`next` gives each carried value anew, with the same kind and feature dims.",
+        "axes: {r: 3}\nlet: {y: {iterate: {step: r, carry: {a: 0}, next: {c: a + 1}}}}",
+        "axes: {r: 3}\nlet: {y: {iterate: {step: r, carry: {a: 0}, next: {a: a + 1}}}}",
+    ),
+    "ATT510": Mistake(
+        "Examples of a batch are mixed",
+        "A reduction over b makes the result of an example depend on the others. Only losses and "
+        "updates may have one, or a spec that declares `batch: coupled`.",
+        "score: dot(q, k) + mean(dot(q, q), over=b)",
+        "score: dot(q, k) + mean(dot(q, q), over=h)",
+    ),
+    "ATT511": Mistake(
+        "Not known before the call",
+        "Sizes and options are made of dims and numbers, since weights are made from them.",
+        "axes: {r: 2.5}",
+        "axes: {r: 2}",
+    ),
+    "ATT514": Mistake(
+        "A list is not a value",
+        "`[a, b]` stands where names or sizes are listed; `concat(a, b)` joins values.",
+        "score: '[q, k]'",
+        "score: dot(q, k)",
+    ),
+    "ATT515": Mistake(
+        "A record is not a value",
+        "A loop with several results has no single value; one of its parts is read by name.",
+        "axes: {r: 3}\nlet: {y: {iterate: {step: r, carry: {a: 0, c: 1}, next: {a: c, c: a}}}}\n"
+        "score: dot(q, k) + y",
+        "axes: {r: 3}\nlet: {y: {iterate: {step: r, carry: {a: 0, c: 1}, next: {a: c, c: a}}}}\n"
+        "score: dot(q, k) + y.a",
+    ),
+    "ATT516": Mistake(
+        "A token set, or none, where the other is meant",
+        "A token set is not an array: fields are read over it. `queries`, `keys` and functions on "
+        "tokens take sets, not arrays.",
+        "tokens: {blk: 'blocks(x, size=4)'}\nscore: dot(q, k) + blk",
+        "tokens: {blk: 'blocks(x, size=4)'}\nscore: dot(q, k) + length(blk)",
+    ),
+    "ATT517": Mistake(
+        "Tokens without position",
+        "Slots stand nowhere in the sequence; `slot(j)` is their place in the set.",
+        "tokens: {mem: slots(4)}\nweights: {u: {shape: [mem, d_head]}}\n"
+        "let: {y: {attend: {keys: mem, mask: j < 2, score: 'dot(q, u)', value: u}}}",
+        "tokens: {mem: slots(4)}\nweights: {u: {shape: [mem, d_head]}}\n"
+        "let: {y: {attend: {keys: mem, mask: slot(j) < 2, score: 'dot(q, u)', value: u}}}",
+    ),
+    "ATT518": Mistake(
+        "No key here",
+        "With several sources, `normalize` runs over all their keys together, which have no "
+        "position in common; j stands only in `over=j` there.",
+        "sources:\n- {score: 'dot(q, k)', value: v}\n- {score: 0 * i, value: v}\n"
+        "normalize: softmax(s - j, j)",
+        "sources:\n- {score: 'dot(q, k)', value: v}\n- {score: 0 * i, value: v}\n"
+        "normalize: softmax(s, j)",
+    ),
+    "ATT519": Mistake(
+        "Weights of several sources",
+        "With several sources there are several key sets, so weights and scores are no one array.",
+        "sources:\n- {score: 'dot(q, k)', value: v}\n- {score: 0 * i, value: v}\n"
+        "let: {a: heads.weights}",
+        "sources:\n- {score: 'dot(q, k)', value: v}\n- {score: 0 * i, value: v}\n"
+        "let: {a: heads.lse}",
+    ),
+    "ATT520": Mistake(
+        "A score that depends on nothing",
+        "Every visible key gets the same weight. That is an average, and legal, but seldom meant.",
+        "let: {y: {attend: {score: 0, value: v}}}",
+        "let: {y: {attend: {score: 'dot(q, k)', value: v}}}",
+    ),
+    "ATT521": Mistake(
+        "A divisor that may be zero",
+        "Nothing keeps the divisor from zero, where the quotient is infinite or not a number.",
+        "score: dot(q, k) / dot(q, q)",
+        "score: safe_div(dot(q, k), dot(q, q))",
+    ),
+    "ATT522": Mistake(
+        "Division by zero",
+        "The divisor is the number 0.",
+        "score: dot(q, k) / 0",
+        "score: dot(q, k) / 2",
     ),
     # Time and contracts
     "ATT601": Mistake(

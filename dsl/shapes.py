@@ -228,7 +228,7 @@ class Decoder:
         entries: dict[str, Entry] = {}
         for key, value in node.entries:
             if not is_name(key.value, SIGNATURE if shape.signatures else NAME):
-                self._bad_name(key, what)
+                self._bad_name(key, value, what)
                 continue
             decoded: Decoded | None
             if shape.removable and reader.is_null(value):
@@ -248,7 +248,7 @@ class Decoder:
                 self._unknown_key(key, value, shape, what)
                 continue
             if key.value not in shape.fields and not is_name(key.value):
-                self._bad_name(key, what)
+                self._bad_name(key, value, what)
                 continue
             decoded: Decoded | None
             if key.value in shape.removable and reader.is_null(value):
@@ -340,7 +340,22 @@ class Decoder:
             "an expression that begins with `[` or `{` must be quoted",
         )
 
-    def _bad_name(self, key: reader.Scalar, what: str) -> None:
+    def _cut(self, key: reader.Scalar, value: reader.Node) -> bool:
+        """Whether a key is the rest of an expression that YAML cut at a comma."""
+        cut = reader.is_null(value) and re.search(r"[()\[\]\"]", key.value) is not None
+        if cut and key.style == "plain":
+            self.report.error(
+                "ATT123",
+                f"`{_shown(key.value)}` is cut off from what is before it",
+                key.span,
+                "inside `{...}` and `[...]` quote an expression that has a comma or a bracket",
+            )
+            return True
+        return False
+
+    def _bad_name(self, key: reader.Scalar, value: reader.Node, what: str) -> None:
+        if self._cut(key, value):
+            return
         self.report.error(
             "ATT305",
             f"`{_shown(key.value)}` cannot be a name in {what}",
@@ -353,13 +368,10 @@ class Decoder:
     def _unknown_key(
         self, key: reader.Scalar, value: reader.Node, shape: Record, what: str
     ) -> None:
+        if self._cut(key, value):
+            return
         hint = closest(key.value, tuple(shape.fields))
-        if reader.is_null(value) and re.search(r"[()\[\]\"]", key.value):
-            help = "quote an expression that has a comma or bracket inside { }"
-        elif hint:
-            help = f"did you mean `{hint}`?"
-        else:
-            help = f"{what} takes {', '.join(shape.fields)}"
+        help = f"did you mean `{hint}`?" if hint else f"{what} takes {', '.join(shape.fields)}"
         self.report.error("ATT301", f"unknown key `{_shown(key.value)}` in {what}", key.span, help)
 
 

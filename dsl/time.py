@@ -45,6 +45,7 @@ from .substitution import Fresh, place, pointwise, substitute
 from .support import Literals, conjuncts
 
 MOST_NEEDS = 40
+FEW_NEEDS = 8
 MOST_WORK = 20_000
 GATHERING = (Reduce, Scan, Stencil, Attend, Recur, Top, Sort, Scatter, Segment, Use, Part)
 
@@ -170,7 +171,7 @@ class Clock:
         if self.work > MOST_WORK:
             return (Need(frozenset(), None, (node, None), "the spec is too large to follow"),)
         found = distinct(self.rule(self, node))
-        if len(found) > MOST_NEEDS:
+        if len(found) > (FEW_NEEDS if isinstance(node, Attend | Use) else MOST_NEEDS):
             found = self._widened(node, found)
         self.work += len(found) + 1
         return self._passed(node, found)

@@ -223,7 +223,7 @@ def same_size(left: Axis, right: Axis) -> bool:
 def _four(e: Dense, value: Value, tokens: Axis, head: Axis | None, batch: Axis) -> Any:
     """(batch, heads, tokens, width), with size 1 for what is missing."""
     axes = (batch, head, tokens) if head is not None else (batch, tokens)
-    return e.full(value, axes)
+    return e.full(Value(e.narrowed(value), value.axes, value.dims), axes)
 
 
 def _mask(e: Dense, node: Attend, found: Match, lead: tuple[Axis, ...]) -> Any:

@@ -64,6 +64,7 @@ def local_scope(e: Elaborator, lets: Decoded | None, env: Env) -> Env:
     inner = env.bind({})
     inner = replace(inner, locals={**env.locals})
     for entry in lets.entries.values():
+        e.check_reserved(entry.name, entry.name_span)
         if isinstance(entry.value, Null):
             e.fail(
                 "ATT408",
@@ -324,10 +325,12 @@ def _align_heads(
 # -- folds ----------------------------------------------------------------------------------
 
 
-def _table(fields: Mapping[str, Entry], name: str) -> dict[str, Expr]:
+def _table(e: Elaborator, fields: Mapping[str, Entry], name: str) -> dict[str, Expr]:
     entry = fields.get(name)
     if entry is None or not isinstance(entry.value, Table):
         return {}
+    for item in entry.value.entries.values():
+        e.check_reserved(item.name, item.name_span)
     return {
         item.name: item.value  # type: ignore[misc]
         for item in entry.value.entries.values()
@@ -356,7 +359,7 @@ def iterate(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
         raise e.fail(
             "ATT505", f"`step` is a declared axis; `{step.value}` is none", step.span, env
         )
-    carry, following, yields = (_table(fields, name) for name in ("carry", "next", "yield"))
+    carry, following, yields = (_table(e, fields, name) for name in ("carry", "next", "yield"))
     _check_carry(e, carry, following, span, env)
     if axis.name in carry:
         raise e.fail("ATT309", f"`{axis.name}` is the step and cannot be carried", step.span, env)
@@ -405,7 +408,7 @@ def recur(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
     over = _expr(fields, "over")
     assert over is not None
     axis = e.set_of(over, env).axis
-    carry, following, yields = (_table(fields, name) for name in ("carry", "next", "yield"))
+    carry, following, yields = (_table(e, fields, name) for name in ("carry", "next", "yield"))
     _check_carry(e, carry, following, span, env)
     inits = {name: node_of(e, expr, env) for name, expr in carry.items()}
     if any(axis in node.type.axes for node in inits.values()):

@@ -5,6 +5,7 @@ Bindings are elaborated on demand and once, so that their order in the file mean
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -276,9 +277,12 @@ class Elaborator:
         tables = [(group, self.document.sections.get(group, {})) for group in groups]
         for group, table in [*tables, ("bindings", self.document.bindings)]:
             for name, defined in table.items():
-                if name in RESERVED and not (group == "dims" and name == "heads"):
+                if not (group == "dims" and name == "heads"):
+                    self.check_reserved(name, defined.span)
+                if group in ("dims", "inputs", "weights") and keyword.iskeyword(name):
+                    help = "dims, inputs and weights are named in calls; choose another name"
                     self.report.error(
-                        "ATT308", f"`{name}` is a reserved name", defined.span, "choose another"
+                        "ATT308", f"`{name}` is a word of Python", defined.span, help
                     )
                 elif name in owners:
                     other, span = owners[name]
@@ -290,6 +294,12 @@ class Elaborator:
                         (Note(span, f"also declared here, in {other}"),),
                     )
                 owners[name] = (group, defined.span)
+
+    def check_reserved(self, name: str, span: Span) -> None:
+        """Names with a meaning in every spec are not for the taking."""
+        if name in RESERVED:
+            help = f"choose another; {', '.join(RESERVED)} have a meaning in every spec"
+            self.report.error("ATT308", f"`{name}` is a reserved name", span, help)
 
     def _declare_specs(self) -> None:
         for name, defined in self.document.sections.get("specs", {}).items():

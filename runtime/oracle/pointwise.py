@@ -159,10 +159,14 @@ def _keep_zeros(result: Tensor, args: list[Tensor]) -> None:
     """Where the gradient of the result is 0, that of each argument is 0."""
     silent: dict[str, Tensor] = {}
 
-    def look(gradient: Tensor) -> None:
-        silent["places"] = gradient == 0
+    def look(gradient: Tensor | None) -> None:  # None: no gradient, in a double backward
+        silent.clear()
+        if gradient is not None:
+            silent["places"] = gradient == 0
 
-    def cut(gradient: Tensor) -> Tensor:
+    def cut(gradient: Tensor | None) -> Tensor | None:
+        if gradient is None or "places" not in silent:
+            return gradient
         return torch.where(silent["places"], 0.0, gradient)
 
     result.register_hook(look)  # type: ignore[no-untyped-call]

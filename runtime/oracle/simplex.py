@@ -19,6 +19,8 @@ def entmax(scores: Tensor, alpha: Tensor, keep: Tensor) -> Tensor:
     Shapes:
         scores (.., n)     alpha (.., 1), at least 1; 1 is softmax     keep (.., n)
     """
+    if not scores.shape[-1]:
+        return scores
     keep = keep & (scores != -torch.inf)
     scores = torch.where(keep, scores, 0.0)
     soft = alpha == 1

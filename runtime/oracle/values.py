@@ -140,26 +140,17 @@ def gathered(value: Value, axis: Axis, index: Value) -> Value:
     axes = in_order((*rest, *index.axes))
     tensor = aligned(value, (*rest, axis))
     size = tensor.shape[len(rest)]
+    nowhere = tensor.new_zeros((*tensor.shape[: len(rest)], 1, *value.dims))
+    tensor = torch.cat([tensor, nowhere], len(rest))
     place = aligned(index, axes)
-    inside = (place >= 0) & (place < size)
-    if size == 0:
-        shape = [place.shape[n] if axes[n] in index.axes else s for n, s in _sizes(value, axes)]
-        result = tensor.new_zeros((*shape, *value.dims))
-    else:
-        found = tensor[(*_places(value, rest, axes), place.clamp(0, size - 1))]
-        keep = inside.reshape([*inside.shape, *[1] * value.rank])
-        result = torch.where(keep, found, _filled(found, 0))
+    place = torch.where((place >= 0) & (place < size), place, size)
+    result = tensor[(*_places(value, rest, axes), place)]
     there = None if value.there is None else _gathered_there(value.there, axis, index)
     return Value(result, axes, there)
 
 
 def _gathered_there(there: Value, axis: Axis, index: Value) -> Value:
     return gathered(there, axis, index) if axis in there.axes else there
-
-
-def _sizes(value: Value, axes: Sequence[Axis]) -> list[tuple[int, int]]:
-    sizes = dict(zip(value.axes, value.tensor.shape, strict=False))
-    return [(place, sizes.get(axis, 1)) for place, axis in enumerate(axes)]
 
 
 def _places(value: Value, rest: Sequence[Axis], axes: Sequence[Axis]) -> list[Tensor]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from attnc.dsl import affine
 from attnc.dsl.affine import Atom, Linear, System
 from attnc.dsl.core import Axis, Const, Kind, Node, Param, Reduce, Type
@@ -17,10 +15,12 @@ from attnc.dsl.predicates import Translator
 from attnc.dsl.prover import Prover, is_satisfiable, prove, upper_bound
 from attnc.dsl.sizes import constant
 from attnc.dsl.substitution import number, place, pointwise, read, substitute
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 X, C = Axis("x", "token", 10), Axis("context", "token", 11)
 W = Axis("w", "user", 5, constant(4))
-I, J = place(X), place(C)
+HERE, THERE = place(X), place(C)
 
 
 def op(name: str, *args: Node | int) -> Node:
@@ -32,11 +32,11 @@ def both(*parts: Node) -> Node:
     return first if not rest else op("and", first, both(*rest))
 
 
-CAUSAL = op("<=", J, I)
+CAUSAL = op("<=", THERE, HERE)
 
 
 def band(left: int, right: int, dilation: int = 1) -> Node:
-    step = op("-", J, I)
+    step = op("-", THERE, HERE)
     return both(
         op("<=", -left * dilation, step),
         op("<=", step, right * dilation),
@@ -53,22 +53,25 @@ MASKS = {
     "band to the left": (band(512, 0), True),
     "band": (band(2, 1), False),
     "dilated": (band(8, 0, 3), True),
-    "past": (both(op("<=", 0, op("-", I, J)), op("<=", op("-", I, J), 7)), True),
-    "block local": (op("==", op("//", I, 64), op("//", J, 64)), False),
-    "block local and causal": (both(op("==", op("//", I, 64), op("//", J, 64)), CAUSAL), True),
-    "blocks before": (op("<", op("//", J, 64), op("//", I, 64)), True),
-    "blocks up to": (op("<=", op("//", J, 64), op("//", I, 64)), False),
-    "block end before": (op("<=", op("+", op("*", op("//", J, 16), 16), 15), I), True),
-    "strided": (
-        both(CAUSAL, op("==", op("%", op("-", I, J), 128), 0)),
+    "past": (both(op("<=", 0, op("-", HERE, THERE)), op("<=", op("-", HERE, THERE), 7)), True),
+    "block local": (op("==", op("//", HERE, 64), op("//", THERE, 64)), False),
+    "block local and causal": (
+        both(op("==", op("//", HERE, 64), op("//", THERE, 64)), CAUSAL),
         True,
     ),
-    "clipped": (op("<=", op("+", J, op("clip", op("-", I, J), -3, 3)), I), False),
-    "sooner of two": (op("<=", op("max", J, 5), I), True),
-    "later of two": (op("<=", op("min", J, 5), I), False),
-    "close": (op("<=", op("abs", op("-", I, J)), 3), False),
-    "either branch": (op("or", band(3, 0), both(op("<", J, 4), op(">=", I, 3))), True),
-    "negated": (op("not", op(">", J, I)), True),
+    "blocks before": (op("<", op("//", THERE, 64), op("//", HERE, 64)), True),
+    "blocks up to": (op("<=", op("//", THERE, 64), op("//", HERE, 64)), False),
+    "block end before": (op("<=", op("+", op("*", op("//", THERE, 16), 16), 15), HERE), True),
+    "strided": (
+        both(CAUSAL, op("==", op("%", op("-", HERE, THERE), 128), 0)),
+        True,
+    ),
+    "clipped": (op("<=", op("+", THERE, op("clip", op("-", HERE, THERE), -3, 3)), HERE), False),
+    "sooner of two": (op("<=", op("max", THERE, 5), HERE), True),
+    "later of two": (op("<=", op("min", THERE, 5), HERE), False),
+    "close": (op("<=", op("abs", op("-", HERE, THERE)), 3), False),
+    "either branch": (op("or", band(3, 0), both(op("<", THERE, 4), op(">=", HERE, 3))), True),
+    "negated": (op("not", op(">", THERE, HERE)), True),
 }
 
 
@@ -84,8 +87,8 @@ def test_a_mask_is_proved_causal_exactly_when_it_is(name: str) -> None:
 
 
 def test_a_window_that_is_one_too_long_has_a_counterexample() -> None:
-    inside = both(op("<=", 0, op("-", I, J)), op("<=", op("-", I, J), 511))
-    longer = both(op("<=", 0, op("-", I, J)), op("<=", op("-", I, J), 512))
+    inside = both(op("<=", 0, op("-", HERE, THERE)), op("<=", op("-", HERE, THERE), 511))
+    longer = both(op("<=", 0, op("-", HERE, THERE)), op("<=", op("-", HERE, THERE), 512))
     assert prove([inside], longer)
     proof = prove([longer], inside)
     assert proof.verdict == "refuted"
@@ -93,123 +96,151 @@ def test_a_window_that_is_one_too_long_has_a_counterexample() -> None:
 
 
 def test_members_of_a_window_are_not_after_its_last() -> None:
-    member = op("+", op("*", J, 2), place(W))
-    last = op("+", op("*", J, 2), 3)
-    assert prove([op("<=", last, I)], op("<=", member, I))
-    assert not prove([op("<=", op("*", J, 2), I)], op("<=", member, I))
+    member = op("+", op("*", THERE, 2), place(W))
+    last = op("+", op("*", THERE, 2), 3)
+    assert prove([op("<=", last, HERE)], op("<=", member, HERE))
+    assert not prove([op("<=", op("*", THERE, 2), HERE)], op("<=", member, HERE))
 
 
 def test_data_are_the_same_unknown_however_they_are_typed() -> None:
     chosen = datum("chosen", Kind.INT, X, ref=C)
     again = op("detach", chosen)
-    assert prove([op("<=", chosen, I)], op("<=", again, I))
-    assert not prove([op("<=", chosen, I)], op("<=", datum("other", Kind.INT, X), I))
+    assert prove([op("<=", chosen, HERE)], op("<=", again, HERE))
+    assert not prove([op("<=", chosen, HERE)], op("<=", datum("other", Kind.INT, X), HERE))
 
 
 def test_a_token_read_at_a_ref_is_the_ref() -> None:
     chosen = datum("chosen", Kind.INT, X, ref=C)
-    assert prove([op("<=", read(J, C, chosen), I)], op("<=", chosen, I))
+    assert prove([op("<=", read(THERE, C, chosen), HERE)], op("<=", chosen, HERE))
 
 
 def test_a_bool_of_data_is_opaque_and_its_negation_is_its_negation() -> None:
     glob = datum("glob", Kind.BOOL, X)
     assert prove([op("or", op("not", glob), CAUSAL), glob], CAUSAL)
-    assert prove([both(glob, CAUSAL), op("not", glob)], op("<", I, 0))
+    assert prove([both(glob, CAUSAL), op("not", glob)], op("<", HERE, 0))
     assert prove([glob], CAUSAL).verdict == "refuted"
 
 
 def test_some_member_is_a_witness() -> None:
     chosen = datum("chosen", Kind.INT, X, W)
     some = Reduce(
-        Type(Kind.BOOL, frozenset({X, C})), "any", both(op("==", chosen, J), CAUSAL), (W,), (), None
+        Type(Kind.BOOL, frozenset({X, C})),
+        "any",
+        both(op("==", chosen, THERE), CAUSAL),
+        (W,),
+        (),
+        None,
     )
     assert prove([some], CAUSAL)
     assert not prove([op("not", some)], CAUSAL)
 
 
 def test_the_look_back_is_the_least_bound() -> None:
-    assert upper_bound([band(5, 0)], op("-", I, J)) == 5
-    assert upper_bound([band(5, 0, 3)], op("-", I, J)) == 15
-    assert upper_bound([op("==", op("//", I, 64), op("//", J, 64))], op("-", I, J)) == 63
-    assert upper_bound([CAUSAL], op("-", I, J)) is None
-    assert upper_bound([op("<", I, 10)], op("-", I, J)) == 9
+    assert upper_bound([band(5, 0)], op("-", HERE, THERE)) == 5
+    assert upper_bound([band(5, 0, 3)], op("-", HERE, THERE)) == 15
+    assert (
+        upper_bound([op("==", op("//", HERE, 64), op("//", THERE, 64))], op("-", HERE, THERE)) == 63
+    )
+    assert upper_bound([CAUSAL], op("-", HERE, THERE)) is None
+    assert upper_bound([op("<", HERE, 10)], op("-", HERE, THERE)) == 9
 
 
 def test_a_contradiction_is_not_satisfiable() -> None:
-    assert is_satisfiable([op("<", J, I), op("<", I, J)]) == "refuted"
-    assert is_satisfiable([op("<", J, I)]) == "proved"
+    assert is_satisfiable([op("<", THERE, HERE), op("<", HERE, THERE)]) == "refuted"
+    assert is_satisfiable([op("<", THERE, HERE)]) == "proved"
 
 
 def test_parity_needs_the_integers() -> None:
-    even = op("==", op("%", I, 2), 0)
-    odd = op("==", op("%", I, 2), 1)
+    even = op("==", op("%", HERE, 2), 0)
+    odd = op("==", op("%", HERE, 2), 1)
     assert is_satisfiable([even, odd]) == "refuted"
-    assert prove([even], op("!=", I, 7))
+    assert prove([even], op("!=", HERE, 7))
 
 
 def test_hostile_predicates_give_up_in_time() -> None:
     hard = CAUSAL
     for n in range(40):
-        apart = op("!=", op("%", op("+", op("*", I, n + 2), J), 17 + n), n)
-        hard = op("and", hard, op("or", apart, op("==", op("//", J, n + 2), n)))
-    nested: Node = J
+        apart = op("!=", op("%", op("+", op("*", HERE, n + 2), THERE), 17 + n), n)
+        hard = op("and", hard, op("or", apart, op("==", op("//", THERE, n + 2), n)))
+    nested: Node = THERE
     for n in range(60):
-        nested = op("min", op("max", nested, op("-", I, n)), op("+", nested, n))
+        nested = op("min", op("max", nested, op("-", HERE, n)), op("+", nested, n))
     begin = time.perf_counter()
-    prove([hard], op("<=", op("*", J, 3), op("+", I, 1)))
-    prove([op("<=", nested, I)], CAUSAL)
+    prove([hard], op("<=", op("*", THERE, 3), op("+", HERE, 1)))
+    prove([op("<=", nested, HERE)], CAUSAL)
     assert time.perf_counter() - begin < 2
 
 
-ints = st.deferred(
-    lambda: st.one_of(
-        st.sampled_from([I, J]),
-        st.integers(-4, 4).map(number),
-        st.builds(op, st.sampled_from(["+", "-", "min", "max"]), ints, ints),
-        st.builds(op, st.sampled_from(["//", "%"]), ints, st.integers(1, 4)),
-        st.builds(op, st.just("*"), ints, st.integers(-3, 3)),
-        st.builds(op, st.just("where"), bools, ints, ints),
-        st.builds(op, st.sampled_from(["abs", "neg"]), ints),
-    )
-)
-bools = st.deferred(
-    lambda: st.one_of(
-        st.builds(op, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), ints, ints),
-        st.builds(op, st.sampled_from(["and", "or", "=="]), bools, bools),
-        st.builds(op, st.just("not"), bools),
-    )
-)
+def random_int(rng: random.Random, depth: int) -> Node:
+    if depth == 0 or rng.random() < 0.2:
+        return rng.choice([HERE, THERE, number(rng.randint(-4, 4))])
+    kind = rng.choice(["+", "-", "min", "max", "//", "%", "*", "where", "abs", "neg"])
+    inner = random_int(rng, depth - 1)
+    match kind:
+        case "//" | "%":
+            return op(kind, inner, rng.randint(1, 4))
+        case "*":
+            return op(kind, inner, rng.randint(-3, 3))
+        case "abs" | "neg":
+            return op(kind, inner)
+        case "where":
+            return op(kind, random_bool(rng, depth - 1), inner, random_int(rng, depth - 1))
+        case _:
+            return op(kind, inner, random_int(rng, depth - 1))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(bools, bools)
-def test_answers_agree_with_enumeration(guard: Node, goal: Node) -> None:
-    prover = Prover()
-    answer = prover.prove([guard], goal)
-    atoms = [prover.translator.token(axis) for axis in (X, C)]
-
-    def at(values: tuple[int, ...]) -> bool:
-        here = Assignment(prover.translator, dict(zip(atoms, values, strict=True)), {})
-        return not evaluate(guard, here) or bool(evaluate(goal, here))
-
-    if answer.verdict == "proved":
-        assert all(at(pair) for pair in itertools.product(range(6), repeat=2))
-    if answer.verdict == "refuted":
-        assert answer.counterexample is not None
-        assert not at(tuple(answer.counterexample.get(name, 0) for name in ("x", "context")))
+def random_bool(rng: random.Random, depth: int) -> Node:
+    if depth and rng.random() < 0.4:
+        if rng.random() < 0.3:
+            return op("not", random_bool(rng, depth - 1))
+        kind = rng.choice(["and", "or", "=="])
+        return op(kind, random_bool(rng, depth - 1), random_bool(rng, depth - 1))
+    kind = rng.choice(["<", "<=", ">", ">=", "==", "!="])
+    return op(kind, random_int(rng, depth), random_int(rng, depth))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(bools, ints)
-def test_bounds_agree_with_enumeration(guard: Node, term: Node) -> None:
-    prover = Prover()
-    bound = prover.upper_bound([guard], term)
-    if bound is None:
-        return
-    for pair in itertools.product(range(6), repeat=2):
-        atoms = (prover.translator.token(axis) for axis in (X, C))
-        here = Assignment(prover.translator, dict(zip(atoms, pair, strict=True)), {})
-        assert not evaluate(guard, here) or evaluate(term, here) <= bound
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_agree_with_enumeration(seed: int) -> None:
+    rng = random.Random(seed)
+    verdicts = set()
+    for _ in range(40):
+        guard, goal = random_bool(rng, 3), random_bool(rng, 3)
+        prover = Prover()
+        answer = prover.prove([guard], goal)
+        verdicts.add(answer.verdict)
+        atoms = [prover.translator.token(axis) for axis in (X, C)]
+
+        def fails(
+            values: tuple[int, ...],
+            prover: Prover = prover,
+            guard: Node = guard,
+            goal: Node = goal,
+            atoms: list[Atom] = atoms,
+        ) -> bool:
+            here = Assignment(prover.translator, dict(zip(atoms, values, strict=True)), {})
+            return bool(evaluate(guard, here)) and not evaluate(goal, here)
+
+        if answer.verdict == "proved":
+            assert not any(fails(pair) for pair in itertools.product(range(9), repeat=2))
+        if answer.counterexample is not None:
+            assert fails(tuple(answer.counterexample.get(name, 0) for name in ("x", "context")))
+    assert {"proved", "refuted"} <= verdicts
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bounds_agree_with_enumeration(seed: int) -> None:
+    rng = random.Random(seed)
+    bounded = 0
+    for _ in range(60):
+        guard, term = random_bool(rng, 2), random_int(rng, 3)
+        prover = Prover()
+        bound = prover.upper_bound([guard], term)
+        bounded += bound is not None
+        for pair in itertools.product(range(9), repeat=2) if bound is not None else ():
+            atoms = (prover.translator.token(axis) for axis in (X, C))
+            here = Assignment(prover.translator, dict(zip(atoms, pair, strict=True)), {})
+            assert not evaluate(guard, here) or evaluate(term, here) <= bound
+    assert bounded
 
 
 coefficients = st.lists(st.integers(-3, 3), min_size=3, max_size=3)
@@ -242,9 +273,9 @@ def test_systems_agree_with_enumeration(
 def test_substitution_reads_where_it_cannot_rewrite() -> None:
     glob = datum("glob", Kind.BOOL, C)
     both_ = op("and", glob, CAUSAL)
-    moved = substitute(both_, C, I)
-    assert moved is op("and", read(glob, C, I), op("<=", I, I))
-    assert substitute(both_, W, I) is both_
+    moved = substitute(both_, C, HERE)
+    assert moved is op("and", read(glob, C, HERE), op("<=", HERE, HERE))
+    assert substitute(both_, W, HERE) is both_
 
 
 def test_equal_expressions_share_a_key_and_others_do_not() -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import attnc.dsl
 import pytest
+from attnc.dsl.api import check
 from attnc.dsl.diagnostics import Diagnostic, Note, Report, SpecError
-from attnc.dsl.mistakes import MISTAKES
+from attnc.dsl.mistakes import MISTAKES, whole
 from attnc.dsl.parser import parse_expression
 from attnc.dsl.reader import Mapping, Node, Scalar, Sequence, read
 from attnc.dsl.render import (
@@ -198,7 +199,7 @@ USED = {
     for code in re.findall(r'"(ATT\d{3})"', path.read_text("utf-8"))
 }
 # No text can make these: they are about files, and shown by commands.
-ABOUT_FILES = {f"ATT10{digit}" for digit in range(1, 6)}
+ABOUT_FILES = {f"ATT10{digit}" for digit in range(1, 6), "ATT403"}
 
 
 def test_every_code_in_use_is_explained() -> None:
@@ -242,6 +243,20 @@ def test_examples_make_the_mistake_and_mend_it(code: str) -> None:
         pytest.skip("about a file, not its text")
     assert codes_of(MISTAKES[code].wrong) == {code}
     assert codes_of(MISTAKES[code].right) == set()
+
+
+@pytest.mark.parametrize("code", sorted(c for c in MISTAKES if "ATT300" < c < "ATT600"))
+def test_examples_of_whole_specs_make_the_mistake_and_mend_it(code: str) -> None:
+    if code in ABOUT_FILES:
+        pytest.skip("about several files")
+    assert checked_codes(MISTAKES[code].wrong) == {code}
+    assert checked_codes(MISTAKES[code].right) == set()
+
+
+def checked_codes(example: str) -> set[str]:
+    """The codes that checking an example as a whole spec reports."""
+    checked = check(source=Source("mine.yaml", whole(example)))
+    return {item.code for item in checked.diagnostics}
 
 
 # Speed

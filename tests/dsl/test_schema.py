@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 VALIDATOR = Draft7Validator(json_schema())
-STRUCTURAL = {"ATT122", "ATT201", "ATT301", "ATT302", "ATT303", "ATT304", "ATT305"}
+STRUCTURAL = {"ATT122", "ATT123", "ATT201", "ATT301", "ATT302", "ATT303", "ATT304", "ATT305"}
 
 
 def structural_mistakes(text: str) -> set[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
-
 from attnc.dsl.api import check
 from attnc.dsl.causality import Judgement, check_contract, judge
 from attnc.dsl.core import (
@@ -46,7 +46,7 @@ from attnc.dsl.substitution import number, place, pointwise, read
 BOOL, INT, REAL = Kind.BOOL, Kind.INT, Kind.REAL
 B, H = Axis("b", "batch", 0), Axis("h", "head", 1, constant(4))
 X, C = Axis("x", "token", 10), Axis("context", "token", 11)
-I, J = place(X), place(C)
+HERE, THERE = place(X), place(C)
 COMP, BLK = Axis("comp", "token", 12), Axis("blk", "token", 13)
 W, P = Axis("w", "user", 5, constant(32)), Axis("p", "user", 6, constant(4))
 D = constant(8)
@@ -219,8 +219,8 @@ def test_a_forward_cumsum_of_keys_needs_no_guard() -> None:
     keys = field("gate", C, dims=False)
     running = Scan(keys.type, keys, C, False, False)
     assert judged(attend(CAUSAL, value=real("*", VALUE, running))).derived == "strict"
-    shifted = attend(op("<=", J, op("+", I, 1)), value=Scan(keys.type, keys, C, False, True))
-    plain = attend(op("<=", J, op("+", I, 1)), value=Scan(keys.type, keys, C, False, False))
+    shifted = attend(op("<=", THERE, op("+", HERE, 1)), value=Scan(keys.type, keys, C, False, True))
+    plain = attend(op("<=", THERE, op("+", HERE, 1)), value=Scan(keys.type, keys, C, False, False))
     assert judged(shifted).masked.holds
     assert not judged(plain).masked.holds
 
@@ -292,7 +292,7 @@ def selected(where: Node | None) -> Node:
     chosen = Reduce(
         Type(BOOL, frozenset({B, X, H, C})),
         "any",
-        op("==", best, op("//", J, 64)),
+        op("==", best, op("//", THERE, 64)),
         (P,),
         (),
         None,
@@ -350,9 +350,9 @@ def test_reduction_over_the_batch_is_reported() -> None:
 
 
 def test_reading_ahead_is_a_leak_and_reading_behind_is_not() -> None:
-    before = op("max", op("-", I, 1), 0)
+    before = op("max", op("-", HERE, 1), 0)
     assert judged(real("+", STREAM, read(STREAM, X, before))).derived == "strict"
-    after = read(STREAM, X, op("+", I, 1))
+    after = read(STREAM, X, op("+", HERE, 1))
     assert judged(real("+", STREAM, after)).derived == "none"
 
 
@@ -569,3 +569,27 @@ def test_a_planted_leak_is_refused_with_its_path(leak: str) -> None:
     assert report.errors
     assert all(error.code in ("ATT601", "ATT603") for error in report.errors)
     assert "conjoin `causal`" in report.errors[0].help
+
+
+def test_hostile_specs_are_judged_in_time() -> None:
+    parts = (f"((i * {n + 2} + j) % {17 + n} != {n} or j // {n + 2} == {n})" for n in range(25))
+    layers = "".join(
+        f"  a{n}:\n    attend: {{mask: causal and (i + j * {n}) % {n + 3} != 1, "
+        f'score: "dot(a{n - 1}[i], a{n - 1}[j])", value: "a{n - 1}[j]"}}\n'
+        for n in range(1, 30)
+    )
+    head = "attnc: 1\nname: hostile\nextends: softmax\ncontext: same\n"
+    texts = (
+        (f"{head}mask: {' and '.join(parts)}\n", "none"),
+        (
+            f"{head}let:\n  a0: linear(x, to=[h, d_head])\n{layers}"
+            "out: linear(concat(a29, over=h))\n",
+            "strict",
+        ),
+    )
+    for text, derived in texts:
+        made = check(source=Source("hostile.yaml", text)).spec
+        assert made is not None
+        begin = time.perf_counter()
+        assert judge(made).derived == derived
+        assert time.perf_counter() - begin < 2  # 0.2 s on an idle machine

@@ -115,7 +115,9 @@ def close(left: Tensor, right: Tensor) -> None:
 
 
 def test_every_node_has_an_evaluator() -> None:
-    assert set(EVALUATORS) == set(core.Node.__subclasses__())
+    classes = {item for item in vars(core).values() if isinstance(item, type)}
+    nodes = {item for item in classes if issubclass(item, Node)} - {Node}
+    assert set(EVALUATORS) == nodes
 
 
 def test_every_pointwise_operator_has_a_meaning() -> None:
@@ -284,11 +286,11 @@ def test_a_list_counts_each_edge_and_skips_absent_ones() -> None:
     normalize = softmax(scores, JOINT)
     node = Attend(typed(REAL, X, dims=1), X, (listed(at, values),), JOINT, normalize, 0.0, "heads")
     refs = torch.tensor([[0, 0, 1], [-1, 2, -1], [-1, -1, -1]])
-    given = {"at": refs, "s": random(4), "v": random(4, 3, seed=1)}
+    given = {"at": refs.T, "s": random(4), "v": random(4, 3, seed=1)}
     rows = [given["s"][row[row >= 0]].softmax(0) @ given["v"][row[row >= 0]] for row in refs]
     close(evaluate_node(node, inputs=given), torch.stack(rows))
     weights = evaluate_node(Part(typed(REAL, X, E), node, "weights"), inputs=given)
-    close(weights[1], torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
+    close(weights[:, 1], torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64))
 
 
 def test_sources_share_one_normalizer() -> None:
@@ -298,11 +300,11 @@ def test_sources_share_one_normalizer() -> None:
     sources = (plain, listed(at, values))
     node = Attend(typed(REAL, X, dims=1), X, sources, JOINT, normalize, 0.0, "heads")
     mask = random(2, 4, seed=4) > 0
-    given = {"at": torch.tensor([[0, 0, 1], [-1, 2, -1]]), "m": mask, "s": random(4)}
+    given = {"at": torch.tensor([[0, 0, 1], [-1, 2, -1]]).T, "m": mask, "s": random(4)}
     given |= {"s2": random(2, 4, seed=2), "v": random(4, 3, seed=1)}
     rows = []
     for row, seen in zip(range(2), mask, strict=True):
-        refs = given["at"][row][given["at"][row] >= 0]
+        refs = given["at"][:, row][given["at"][:, row] >= 0]
         weights = torch.cat([given["s2"][row][seen], given["s"][refs]]).softmax(0)
         rows.append(weights @ torch.cat([given["v"][seen], given["v"][refs]]))
     close(evaluate_node(node, inputs=given), torch.stack(rows))
@@ -388,12 +390,14 @@ def test_sort_then_scatter_returns() -> None:
     ("mode", "expected"), [("set", [3, 0, 4]), ("add", [4, 0, 4]), ("mean", [4 / 2.5, 0, 4 / 1.5])]
 )
 def test_scatter_where_several_or_none_arrive(mode: str, expected: list[float]) -> None:
-    refs = arg("at", E, kind=INT, ref=X)
-    refs4 = Axis("f", "user", 22, constant(4), "f")
-    refs = arg("at", refs4, kind=INT, ref=X)
-    node = core.Scatter(typed(REAL, X), arg("v", refs4), (refs4,), (X,), (refs,), mode, 0.5)
+    four = Axis("f", "user", 22, constant(4), "f")
+    refs = arg("at", four, kind=INT, ref=X)
+    node = core.Scatter(typed(REAL, X), arg("v", four), (four,), (X,), (refs,), mode, 0.5)
     given = {"at": torch.tensor([0, -1, 0, 2]), "v": torch.tensor([1.0, 2, 3, 4]).double()}
-    close(evaluate_node(node, inputs=given, sizes={"x": 3}), torch.tensor(expected).double())
+    close(
+        evaluate_node(node, inputs=given, sizes={"x": 3}),
+        torch.tensor(expected, dtype=torch.float64),
+    )
 
 
 def test_segments_sum_count_and_average_by_label() -> None:
@@ -466,9 +470,8 @@ def test_a_recurrence_is_a_loop() -> None:
     state = Param(typed(REAL, B, X, dims=1), "r.s", "carry")
     u, decay = arg("u", B, X, dims=1), arg("a", B, X)
     new = op("+", op("*", state, decay), u)
-    body = (X, ("r.s",), (number(0.0),), (new,), (op("tanh", new), op("+", state, u)))
     inits = core.Fill(typed(REAL, B, dims=1), 0.0)
-    body = (X, ("r.s",), (inits,), *body[3:])
+    body = (X, ("r.s",), (inits,), (new,), (op("tanh", new), op("+", state, u)))
     given = {"u": random(2, 5, 3).requires_grad_(), "a": random(2, 5, seed=1).requires_grad_()}
     memory, yields = torch.zeros(2, 3, dtype=torch.float64), []
     for t in range(5):
