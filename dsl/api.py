@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .causality import Judgement, check_contract
 from .core import TypedSpec
 from .diagnostics import Diagnostic, Report
 from .document import Document, Loader, load_document
@@ -22,6 +23,7 @@ class Checked:
     document: Document | None
     spec: TypedSpec | None
     report: Report = field(default_factory=Report)
+    judgement: Judgement | None = None
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -46,12 +48,14 @@ def check(
     document = load_document(loader, source, path)
     if document is None:
         return Checked(None, None, report)
-    spec = None
+    spec, judgement = None, None
     try:
         spec = Elaborator(document, loader, Choices(dims or {}), qkv).run()
+        if not report.errors and not qkv:
+            judgement = check_contract(spec, report, memory_given=spec.memory)
     except RecursionError:  # limits stand before it, but the caller's own stack counts, too
         report.error("ATT409", "the spec is nested too deeply", Span(document.source, 0, 0))
-    return Checked(document, None if report.errors else spec, report)
+    return Checked(document, None if report.errors else spec, report, judgement)
 
 
 def _unknown(name: str, report: Report) -> Report:

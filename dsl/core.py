@@ -508,6 +508,16 @@ class Attend(Node):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Arg(Node):
+    """A sequence-level array where the pair loop reads it: what hoisting leaves of `value`.
+
+    Inside the fields of an attend only Args stand for what does not depend on both query and key.
+    """
+
+    value: Node
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Scores(Node):
     """The scores of the attend around, in its normalize."""
 
@@ -748,4 +758,5 @@ class TypedSpec:
     spans: dict[Node, Any] = field(default_factory=dict)
     intervals: dict[Node, tuple[float, float]] = field(default_factory=dict, repr=False)
     same_context: bool = False
+    memory: bool = False
     causality: str | None = None

@@ -120,9 +120,7 @@ class Loader:
                 layer = replace(layer, is_whole=False)
         yield layer
 
-    def _parent(
-        self, name: str, layer: Layer, span: Span, above: tuple[str, ...]
-    ) -> Layer | None:
+    def _parent(self, name: str, layer: Layer, span: Span, above: tuple[str, ...]) -> Layer | None:
         path = find(name, None if layer.path is None else layer.path.parent)
         if path is not None and str(path) == str(layer.path):
             path = library_paths().get(name, path)  # softmax.yaml of a user extending the library's
@@ -136,14 +134,15 @@ class Loader:
             )
             return None
         if str(path) in above:
-            self.report.error("ATT403", f"`{name}` extends itself", span, "remove it from extends")
+            since = above[above.index(str(path)) :]
+            ring = " -> ".join((*(Path(item).stem for item in since), name))
+            message = f"`{name}` extends itself: {ring}"
+            self.report.error("ATT403", message, span, "remove it from extends")
             return None
         return self.layer_of(path)
 
 
-def load_document(
-    loader: Loader, source: Source | None, path: Path | None
-) -> Document | None:
+def load_document(loader: Loader, source: Source | None, path: Path | None) -> Document | None:
     """The document of a text or a file, or None where it could not be read at all."""
     if source is not None:
         own = loader.read(source, path)

@@ -162,7 +162,10 @@ SPEC = Record(
         "cite": ListOf(Text(), single=True, doc="sources"),
         "extends": ListOf(Identifier(), single=True, doc="specs that this one changes"),
         "causality": Choice(("strict", "masked", "none"), doc="contract, derived and compared"),
-        "context": Choice(("same", "any"), doc="same: keys are the queries' own tokens"),
+        "context": Choice(
+            ("any", "same", "memory"),
+            doc="same: keys are the queries' own tokens; memory: another stream, always given",
+        ),
         "batch": Choice(("coupled",), doc="allows reductions over b"),
         "dims": MapOf(Either(scalar=Expression(), mapping=DIM), doc="sizes and static choices"),
         "axes": MapOf(

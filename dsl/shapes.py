@@ -115,7 +115,17 @@ class Lazy:
 
 
 Shape: TypeAlias = (
-    Expression | Text | Identifier | Number | Flag | Choice | ListOf | MapOf | Record | Either | Lazy
+    Expression
+    | Text
+    | Identifier
+    | Number
+    | Flag
+    | Choice
+    | ListOf
+    | MapOf
+    | Record
+    | Either
+    | Lazy
 )
 
 
@@ -231,7 +241,7 @@ class Decoder:
                 self._bad_name(key, value, what)
                 continue
             decoded: Decoded | None
-            if shape.removable and reader.is_null(value):
+            if shape.removable and _removes(value):
                 decoded = Null(value.span)
             else:
                 decoded = self.decode(value, shape.value, f"`{key.value}` in {what}")
@@ -251,7 +261,7 @@ class Decoder:
                 self._bad_name(key, value, what)
                 continue
             decoded: Decoded | None
-            if key.value in shape.removable and reader.is_null(value):
+            if key.value in shape.removable and _removes(value):
                 decoded = Null(value.span)
             else:
                 decoded = self.decode(value, inner, f"`{key.value}`")
@@ -263,7 +273,7 @@ class Decoder:
         self._add_lacking(shape, entries, node, what)
         return Table(entries, node.span)
 
-    def _no_choice(self, node: reader.Mapping, shape: Record, what: str) -> None:
+    def _no_choice(self, node: reader.Mapping, shape: Record, what: str) -> Decoded | None:
         *first, last = shape.fields
         self.report.error(
             "ATT302",
@@ -271,6 +281,7 @@ class Decoder:
             node.entries[1][0].span if node.entries else head_of(node),
             "give each block a name of its own",
         )
+        return None
 
     def _add_lacking(
         self, shape: Record, entries: dict[str, Entry], node: reader.Mapping, what: str
@@ -328,17 +339,19 @@ class Decoder:
                 pass
         return self._wrong(node, what, _wanted(shape))
 
-    def _wrong(self, node: reader.Node, what: str, wanted: str) -> None:
+    def _wrong(self, node: reader.Node, what: str, wanted: str) -> Decoded | None:
         message = f"{what} is {wanted}; this is {_is(node)}"
         self.report.error("ATT302", message, head_of(node), _cure(node, wanted))
+        return None
 
-    def _not_an_expression(self, node: reader.Node, what: str) -> None:
+    def _not_an_expression(self, node: reader.Node, what: str) -> Decoded | None:
         self.report.error(
             "ATT302",
             f"{what} is an expression; this is {_is(node)}",
             head_of(node),
             "an expression that begins with `[` or `{` must be quoted",
         )
+        return None
 
     def _cut(self, key: reader.Scalar, value: reader.Node) -> bool:
         """Whether a key is the rest of an expression that YAML cut at a comma."""
@@ -373,6 +386,11 @@ class Decoder:
         hint = closest(key.value, tuple(shape.fields))
         help = f"did you mean `{hint}`?" if hint else f"{what} takes {', '.join(shape.fields)}"
         self.report.error("ATT301", f"unknown key `{_shown(key.value)}` in {what}", key.span, help)
+
+
+def _removes(node: reader.Node) -> bool:
+    """Whether a value is a written `null`; a key with nothing behind it is a slip."""
+    return reader.is_null(node) and node.span.end > node.span.start
 
 
 def is_name(text: str, pattern: re.Pattern[str] = NAME) -> bool:
@@ -419,6 +437,10 @@ def _cure(node: reader.Node, wanted: str) -> str:
         is_flag = wanted == "`true` or `false`" and reader.as_bool(plain) is not None
         if is_flag or ("number" in wanted and reader.as_float(plain) is not None):
             return "leave the quotes away"
+    if wanted == "a list" and isinstance(node, reader.Scalar) and not reader.is_null(node):
+        return f"put it in brackets: `[{_shown(node.value)}]`"
+    if wanted == "a mapping":
+        return "write `key: value` lines, one for each"
     if wanted.startswith("a name"):
         return "names are lower-case letters, digits and underscores, and begin with a letter"
     return ""

@@ -146,7 +146,8 @@ class Clock:
     def _leaves(self, node: Node) -> frozenset[str]:
         """The open leaves of a node: `Scores` of a normalize around, carries of a recur around."""
         if node not in self.open:
-            for item in walk(node):
+            is_next = all(item in self.open for item in operands(node))
+            for item in (node,) if is_next else walk(node):
                 if item not in self.open:
                     self.open[item] = self._open_leaves(item)
         return self.open[node]

@@ -42,6 +42,7 @@ _PROBLEMS = (
     _Problem("cannot start any", "a value cannot begin with {found}", _QUOTE_HELP),
     _Problem("alphabetic or numeric", "{found} needs a name", _ALIAS_HELP, "ATT111", True),
     _Problem("sequence entries are not", "no list can begin here", "write `-x` without a space"),
+    _Problem("expected (the )?node content.*#end", "the file ends inside brackets", "close them"),
     _Problem("expected (the )?node content", "{found} closes nothing", _QUOTE_HELP),
     _Problem("expected.*document start", "the document has ended before this", "delete the `...`"),
     _Problem("expected key|<block end>", "this does not continue what is before", _CONTINUE_HELP),

@@ -107,10 +107,9 @@ def compile(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = Module(checked.spec, Options(lowering, strict, core, seed))
-    if strict or lowering != "auto":
-        for inner in module.modules():
-            if isinstance(inner, Module):
-                inner.choices()
+    for inner in module.modules():
+        if isinstance(inner, Module):
+            inner.prepare()
     return module.to(device=device, dtype=dtype)
 
 

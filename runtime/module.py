@@ -180,13 +180,34 @@ class Module(nn.Module):
         """The graph of one way of calling; compiled when first asked for."""
         found = self._compiled.get(signature)
         if found is None:
+            if torch.compiler.is_compiling():
+                raise RuntimeError("call the module once in this way before torch.compile")
             found = self._compile(signature)
             self._compiled[signature] = found
         return found
 
+    def prepare(self) -> None:
+        """Compile the usual ways of calling, in training and in evaluation."""
+        mode = self.training
+        for training in (True, False):
+            self.training = training
+            self.compiled(self._usual())
+        self.training = mode
+
+    def _usual(self) -> Signature:
+        """The signature of a call that gives what it must."""
+        must = {
+            info.name
+            for info in self.spec.inputs.values()
+            if info.default is None and info.name in self._params
+        }
+        if self.spec.memory and self._needs_context and not self.options.core:
+            must.add("context")
+        return self._signature(frozenset(must))
+
     def program(self, signature: Signature | None = None) -> Program:
         """The program of a signature after all passes."""
-        signature = signature or self._signature(frozenset())
+        signature = signature or self._usual()
         return run_passes(Program(self.spec, signature, self._wanted(signature)))
 
     def _compile(self, signature: Signature) -> Compiled:
@@ -343,6 +364,8 @@ class Module(nn.Module):
             raise ArgumentMistake(
                 f"`{spec.name}` attends to its own tokens (`context: same`): do not give a context"
             )
+        if spec.memory and self._needs_context and "context" not in given and not self.options.core:
+            raise ArgumentMistake(f"`{spec.name}` attends to a memory: give `context`")
         width = spec.dims.get("d_model")
         for name in ("x", "context"):
             value = given.get(name)
@@ -472,13 +495,13 @@ class Module(nn.Module):
     @property
     def graph_module(self) -> fx.GraphModule:
         """The graph for a call with required arguments only, as a module that shares weights."""
-        compiled = self.compiled(self._signature(frozenset()))
+        compiled = self.compiled(self._usual())
         return fx.GraphModule(self, copy.deepcopy(compiled.lowered.graph), _class_name(self.spec.name))
 
     @property
     def lowering(self) -> dict[str, str]:
         """Which lowering each attend takes, by name; inner specs under their own."""
-        compiled = self.compiled(self._signature(frozenset()))
+        compiled = self.compiled(self._usual())
         found = {choice.name: choice.lowering for choice in compiled.lowered.choices}
         for path, module in self.named_modules():
             if isinstance(module, Module) and module is not self:
@@ -487,7 +510,7 @@ class Module(nn.Module):
 
     def choices(self) -> tuple[Choice, ...]:
         """The lowering of each attend of this spec, with the reasons against the others."""
-        return self.compiled(self._signature(frozenset())).lowered.choices
+        return self.compiled(self._usual()).lowered.choices
 
     def extra_repr(self) -> str:
         dims = ", ".join(f"{name}={value}" for name, value in list(self.spec.dims.items())[:6])

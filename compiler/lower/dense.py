@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from ...dsl.core import (
+    Arg,
     Attend,
     Axis,
     AxisToDim,
@@ -230,6 +231,10 @@ def _with_axis(node: Param, e: Dense) -> Any:
 
     axes = (node.type.axes - {e.spec.sets["context"].axis}) | {e.spec.sets["x"].axis}
     return Type(node.type.kind, axes, node.type.dims)
+
+
+def _arg(e: Dense, node: Arg) -> Value:
+    return e.lower(node.value)
 
 
 def _index(e: Dense, node: Index) -> Value:
@@ -547,9 +552,10 @@ def _reduce(e: Dense, node: Reduce) -> Value:
         return product
     arg = e.lower(node.arg)
     where = None if node.where is None else e.lower(node.where)
-    for axis in node.axes:
-        if axis in e.present:
-            where = _both(e, where, e.present[axis])
+    if e.local and _uses_scores(node):
+        for axis in node.axes:
+            if axis in e.present:
+                where = _both(e, where, e.present[axis])
     axes = by_rank((*arg.axes, *(where.axes if where else ()), *node.axes))
     value = e.expand(arg, axes) if set(axes) != set(arg.axes) else e.tensor(arg)
     mask = None if where is None else e.full(where, axes, arg.dims)
@@ -939,6 +945,7 @@ def _tree(e: Dense, node: Tree) -> Value:
 
 
 _HANDLERS: dict[type, Callable[..., Value]] = {
+    Arg: _arg,
     Const: _const,
     Param: _param,
     Index: _index,

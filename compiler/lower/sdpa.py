@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...dsl.core import (
+    Arg,
     Attend,
     Axis,
     Const,
@@ -92,6 +93,7 @@ def _match_source(
         )
     scale, left, right = dots[0][1]
     query, key = (left, right) if node.query in left.type.axes else (right, left)
+    query, key, value = _value(query), _value(key), _value(value)
     problem = _axes_problem(node, query, key, value)
     if problem is not None:
         return problem
@@ -213,6 +215,11 @@ def _ungrouped(e: Dense, node: Node) -> tuple[Value, bool]:
         if not same_size(heads, groups):
             return e.lower(node.arg), True
     return e.lower(node), False
+
+
+def _value(node: Node) -> Node:
+    """The sequence value that an Arg reads."""
+    return node.value if isinstance(node, Arg) else node
 
 
 def same_size(left: Axis, right: Axis) -> bool:

@@ -6,11 +6,17 @@ from collections.abc import Callable
 
 from ..program import Program
 from .commute_reads import commute_reads
+from .hoist import hoist
 from .simplify import simplify
 from .specialise import specialise
 from .verify import verify
 
-PASSES: tuple[Callable[[Program], Program], ...] = (specialise, simplify, commute_reads)
+PASSES: tuple[Callable[[Program], Program], ...] = (
+    specialise,
+    simplify,
+    commute_reads,
+    hoist,
+)
 
 
 def run_passes(

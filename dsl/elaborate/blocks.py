@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .spec import Elaborator
 
 INT, BOOL, REAL = Kind.INT, Kind.BOOL, Kind.REAL
+MOST_LAYERS = 256
 
 
 def block(e: Elaborator, table: Table, env: Env) -> Value:
@@ -43,7 +44,13 @@ def block(e: Elaborator, table: Table, env: Env) -> Value:
     entry = next(iter(table.entries.values()))
     if not isinstance(entry.value, Table) or (entry.name != "attend" and entry.value.is_broken):
         raise Poisoned
-    build = {"attend": attend, "iterate": iterate, "recur": recur, "use": use, "stack": stack}
+    build: dict[str, Callable[[Elaborator, Table, Env, Span], Value]] = {
+        "attend": attend,
+        "iterate": iterate,
+        "recur": recur,
+        "use": use,
+        "stack": stack,
+    }
     e.tick(entry.name_span, env)
     try:
         with e.deeper(entry.name_span, env):
@@ -64,7 +71,8 @@ def local_scope(e: Elaborator, lets: Decoded | None, env: Env) -> Env:
     inner = env.bind({})
     inner = replace(inner, locals={**env.locals})
     for entry in lets.entries.values():
-        e.check_reserved(entry.name, entry.name_span)
+        if e.is_reserved(entry.name, entry.name_span):
+            continue
         if isinstance(entry.value, Null):
             e.fail(
                 "ATT408",
@@ -135,6 +143,8 @@ def _source(
     for extra in (*lets, fields["let"].value if "let" in fields else None):
         scope = local_scope(e, extra, scope)
     for lacking in ("score", "value"):
+        if lacking not in fields and not e.document.is_whole:
+            raise Poisoned
         if lacking not in fields:
             help = f"add `{lacking}: ...`"
             raise e.fail("ATT303", f"an attend needs `{lacking}`", span, env, help)
@@ -275,12 +285,17 @@ def _weighted(
             f"`normalize` gives one weight per key; this is {weights.type}",
             normalize.span,
             env,
+            "the keys of `s` must stay; softmax(s, j) is the usual one",
         )
     if weights.type.dims:
         raise e.fail(
             "ATT502", f"weights have no feature dims: {weights.type}", normalize.span, env
         )
-    dims = common_dims(source.value for source in parts)
+    try:
+        dims = common_dims(source.value for source in parts)
+    except TypeMistake as mistake:
+        help = "the values of all sources have the same feature dims"
+        raise e.fail("ATT502", mistake.message, span, env, help) from None
     values, weights = _align_heads(parts, weights)
     parts = values
     everything = union((weights, *(source.value for source in parts)))
@@ -330,7 +345,7 @@ def _table(e: Elaborator, fields: Mapping[str, Entry], name: str) -> dict[str, E
     if entry is None or not isinstance(entry.value, Table):
         return {}
     for item in entry.value.entries.values():
-        e.check_reserved(item.name, item.name_span)
+        e.is_reserved(item.name, item.name_span)
     return {
         item.name: item.value  # type: ignore[misc]
         for item in entry.value.entries.values()
@@ -565,7 +580,7 @@ def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec
         if not isinstance(item, Table):
             continue
         times_expr = _expr(item.entries, "times")
-        times = 1 if times_expr is None else e.size(times_expr, env).value
+        times = 1 if times_expr is None else e.count(times_expr, env).value
         nested = item.get("layers")
         if isinstance(nested, Items):
             inner = _layers(e, nested, env, span)
@@ -574,8 +589,8 @@ def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec
             if not isinstance(name, Scalar):
                 raise e.fail("ATT303", "a layer needs `use` or `layers`", item.span, env)
             inner = [e.subspec(name, item.get("with"), env)]
-        if len(found) + len(inner) * max(times, 0) > 1000:
-            raise e.fail("ATT307", "a stack has at most 1000 layers", item.span, env)
+        if len(found) + len(inner) * times > MOST_LAYERS:
+            raise e.fail("ATT307", f"a stack has at most {MOST_LAYERS} layers", item.span, env)
         found.extend(inner * times)
     return found
 

@@ -210,7 +210,10 @@ def contract(left: Node, right: Node, pairs: tuple[tuple[int, int], ...]) -> Nod
 
 def dot(left: Node, right: Node) -> Node:
     """All feature dims of two operands, which must be equal."""
-    if len(left.type.dims) != len(right.type.dims) or not left.type.dims:
+    if not left.type.dims or not right.type.dims:
+        bare = right if left.type.dims else left
+        raise TypeMistake("ATT502", f"`dot` contracts feature dims; {bare.type} has none")
+    if len(left.type.dims) != len(right.type.dims):
         raise TypeMistake(
             "ATT502",
             f"`dot` contracts all feature dims: {left.type} and {right.type} differ",
@@ -608,11 +611,11 @@ def range_node(size: Size) -> Node:
 
 
 def _range(a: Arguments) -> Value:
-    return range_node(a.e.size(a.args[0], a.env))
+    return range_node(a.e.count(a.args[0], a.env))
 
 
 def _eye(a: Arguments) -> Value:
-    size = a.e.size(a.args[0], a.env)
+    size = a.e.count(a.args[0], a.env)
     return Eye(Type(Kind.REAL, frozenset(), (size, size)))
 
 

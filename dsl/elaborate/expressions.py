@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -52,10 +53,21 @@ def elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool = False) -> Value:
 
 
 def operand_names(expr: Expr) -> list[str]:
-    """The names in an expression, in the order written."""
-    if isinstance(expr, syntax.Name):
-        return [expr.name]
-    return [name for child in syntax.children(expr) for name in operand_names(child)]
+    """The names that an operation applies to, in the order written; not those inside calls."""
+    inner = expr.args if isinstance(expr, syntax.Call) else syntax.children(expr)
+    return [name for child in inner for name in _names_of_operand(child)]
+
+
+def _names_of_operand(expr: Expr) -> list[str]:
+    match expr:
+        case syntax.Name():
+            return [expr.name]
+        case syntax.Read():
+            return _names_of_operand(expr.operand)
+        case syntax.Binary() | syntax.Unary() | syntax.Logic():
+            return operand_names(expr)
+        case _:
+            return []
 
 
 def _elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool) -> Value:
@@ -230,7 +242,8 @@ def force(e: Elaborator, thunk: Thunk, raw: bool, expr: Expr, env: Env) -> Value
         raise Poisoned
     if raw not in thunk.done:
         if thunk.busy:
-            raise e.fail("ATT404", "this is defined by itself", expr.span, env)
+            name = expr.name if isinstance(expr, syntax.Name) else "this"
+            raise e.fail("ATT404", f"`{name}` is defined by itself", expr.span, env)
         thunk.busy = True
         try:
             if isinstance(thunk.value, Table):
@@ -311,7 +324,8 @@ def _binary(e: Elaborator, expr: syntax.Binary, env: Env) -> Value:
 def _check_divisor(e: Elaborator, divisor: Node, expr: Expr, env: Env) -> None:
     low, high = bounds(divisor, e.spec)
     if isinstance(divisor, Const) and divisor.value == 0:
-        raise e.fail("ATT522", "division by zero", expr.span, env)
+        help = "safe_div(a, b) is 0 where b is"
+        raise e.fail("ATT522", "division by zero", expr.span, env, help)
     if low <= 0 <= high and env.at is None:
         e.report.warning(
             "ATT521",
@@ -383,12 +397,26 @@ def _read(e: Elaborator, expr: syntax.Read, env: Env) -> Value:
         if target is not None and (reach := _reach(e, base, target, ref)) is not None:
             base = reach
             done |= set(ref.type.axes)
+        elif isinstance(value, Token):
+            raise _not_over(e, base, value, index, name, env)
         else:
             plain.append((ref, index))
     base = adapt(e, base, env, frozenset(done), expr.operand.span, name)
     for ref, index in plain:
         base = _read_plain(e, base, ref, index, env)
     return base
+
+
+def _not_over(
+    e: Elaborator, base: Node, token: Token, index: Expr, name: str, env: Env
+) -> Poisoned:
+    """A field read at a token of a set that it is not over."""
+    twins = {axis.name for axis in base.type.tokens} | {token.set.name}
+    help = "an int reads the first feature dim: clip(i, 0, n - 1) makes one"
+    if twins == {"x", "context"}:
+        help = "declare `context: same` if the keys are the queries' own tokens"
+    message = f"{base.type} is not over `{token.set.name}`"
+    return e.fail("ATT506", message, index.span, env, help, e.declared((name,)))
 
 
 def _reach(e: Elaborator, base: Node, axis: Axis, ref: Node) -> Node | None:
@@ -425,7 +453,7 @@ def _read_plain(e: Elaborator, base: Node, index: Node, expr: Expr, env: Env) ->
     if low < 0 or (high >= size and not e.bounded_by_length(index)):
         raise e.fail(
             "ATT507",
-            f"the index may leave 0 .. {size - 1}: it lies in {_shown(low)} .. {_shown(high)}",
+            f"the index may leave 0 .. {size - 1}: {_shown(low, high)}",
             expr.span,
             env,
             f"clip it: clip(.., 0, {size - 1})",
@@ -435,8 +463,12 @@ def _read_plain(e: Elaborator, base: Node, index: Node, expr: Expr, env: Env) ->
     return ReadDim(Type(arg.type.kind, union((arg, ref)), dims), arg, ref)
 
 
-def _shown(value: float) -> str:
-    return "anything" if value in (float("inf"), float("-inf")) else f"{value:g}"
+def _shown(low: float, high: float) -> str:
+    if low == high:
+        return f"it is {low:g}"
+    if math.isinf(low):
+        return "nothing bounds it" if math.isinf(high) else f"it is at most {high:g}"
+    return f"it is at least {low:g}" if math.isinf(high) else f"it lies in {low:g} .. {high:g}"
 
 
 def _member(e: Elaborator, expr: syntax.Member, env: Env, raw: bool) -> Value:

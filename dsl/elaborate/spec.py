@@ -119,6 +119,7 @@ class Elaborator:
             doc=document.text("doc"),
             cite=document.cite,
             same_context=document.text("context") == "same",
+            memory=document.text("context") == "memory",
             causality=document.text("causality") or None,
         )
         self.axes = self.spec.axes
@@ -127,7 +128,7 @@ class Elaborator:
         self.busy: list[str] = []
         self.statics: dict[str, statics.Static] = {}
         self.poisoned: set[str] = set()
-        self.words: dict[str, str] = {}
+        self.words: dict[str, tuple[str, ...]] = {}
         self.macros: dict[str, Macro] = {}
         self.sorts: dict[str, Node] = {}
         self.owners: dict[str, tuple[Node, str]] = {}
@@ -162,7 +163,7 @@ class Elaborator:
             return Poisoned()  # it may be declared in what could not be read
         if name == "super":
             return self.no_super(span, env)
-        known = (*self.names(), *env.locals, *self.macros, *self.axes)
+        known = (*self.names(), *env.locals, *self.macros, *self.axes, *self.words)
         if name in known:
             where = self.declared((name,))
             return self.fail("ATT401", f"`{name}` is not known here", span, env, "", where)
@@ -200,7 +201,7 @@ class Elaborator:
         self, name: str, known: tuple[str, ...], span: Span, env: Env
     ) -> Poisoned:
         hint = closest(name, known)
-        listed = ", ".join(known) if known else "no parts"
+        listed = ", ".join(known) if known else "no parts; results of attends and loops have some"
         return self.fail(
             "ATT413",
             f"there is no `.{name}` here",
@@ -275,10 +276,13 @@ class Elaborator:
         owners: dict[str, tuple[str, Span]] = {}
         groups = ("dims", "axes", "inputs", "weights", "random", "buffers", "streams", "specs")
         tables = [(group, self.document.sections.get(group, {})) for group in groups]
+        reserved: list[tuple[dict[str, Defined], str]] = []
         for group, table in [*tables, ("bindings", self.document.bindings)]:
             for name, defined in table.items():
-                if not (group == "dims" and name == "heads"):
-                    self.check_reserved(name, defined.span)
+                if not (group == "dims" and name == "heads") and self.is_reserved(
+                    name, defined.span
+                ):
+                    reserved.append((table, name))
                 if group in ("dims", "inputs", "weights") and keyword.iskeyword(name):
                     help = "dims, inputs and weights are named in calls; choose another name"
                     self.report.error(
@@ -294,12 +298,16 @@ class Elaborator:
                         (Note(span, f"also declared here, in {other}"),),
                     )
                 owners[name] = (group, defined.span)
+        for table, name in reserved:
+            del table[name]
 
-    def check_reserved(self, name: str, span: Span) -> None:
-        """Names with a meaning in every spec are not for the taking."""
-        if name in RESERVED:
-            help = f"choose another; {', '.join(RESERVED)} have a meaning in every spec"
-            self.report.error("ATT308", f"`{name}` is a reserved name", span, help)
+    def is_reserved(self, name: str, span: Span) -> bool:
+        """Whether a name has a meaning in every spec; to declare it is a mistake."""
+        if name not in RESERVED:
+            return False
+        help = f"choose another; {', '.join(RESERVED)} have a meaning in every spec"
+        self.report.error("ATT308", f"`{name}` is a reserved name", span, help)
+        return True
 
     def _declare_specs(self) -> None:
         for name, defined in self.document.sections.get("specs", {}).items():
@@ -382,6 +390,11 @@ class Elaborator:
         self.spec.dims[name] = shown.text if isinstance(shown, Word) else shown
         return value
 
+    def _dim_span(self, *names: str) -> Span:
+        """Where the first of some dims is declared, else the name of the spec."""
+        spans = [self.dim_spans[name] for name in names if name in self.dim_spans]
+        return spans[0] if spans else self._name_span()
+
     def _predeclared_dim(self, name: str, above: tuple[str, ...]) -> statics.Static:
         given = self.choices.dims.get(name)
         if given is not None:
@@ -399,7 +412,7 @@ class Elaborator:
                 raise self.fail(
                     "ATT307",
                     f"d_model = {model} is not divisible by heads = {heads}",
-                    self._name_span(),
+                    self._dim_span("heads", "d_model"),
                     help="give d_head, or other numbers of d_model and heads",
                 )
             return sizes.symbol(name, model // heads)
@@ -415,7 +428,7 @@ class Elaborator:
             self.report.error(
                 "ATT307",
                 f"heads = {heads} is not a multiple of kv_heads = {groups}",
-                self._name_span(),
+                self._dim_span("kv_heads", "heads"),
                 "each key/value head serves the same number of heads",
             )
 
@@ -480,12 +493,17 @@ class Elaborator:
         if isinstance(value, Word | bool):
             return
         number = statics.number(value, defined.span)
+        default = table.get("default")
+        is_given = name in self.choices.dims or default is None
         for key, bad in (("min", lambda a, b: a < b), ("max", lambda a, b: a > b)):
             limit = table.get(key)
             if isinstance(limit, Scalar) and bad(number, limit.value):  # type: ignore[no-untyped-call]
                 word = "least" if key == "min" else "most"
                 raise self.fail(
-                    "ATT307", f"`{name}` is at {word} {limit.value}, not {number:g}", limit.span
+                    "ATT307",
+                    f"`{name}` is at {word} {limit.value}, not {number:g}",
+                    limit.span if is_given or default is None else default.span,
+                    notes=() if is_given else (Note(limit.span, "the limit"),),
                 )
         multiple = table.get("multiple_of")
         if isinstance(multiple, syntax.Syntax):
@@ -495,13 +513,16 @@ class Elaborator:
             step = statics.number(divisor, multiple.span)
             if step == 0 or number % step:
                 raise self.fail(
-                    "ATT307", f"`{name}` = {number:g} is not a multiple of {step:g}", multiple.span
+                    "ATT307",
+                    f"`{name}` = {number:g} is not a multiple of {step:g}",
+                    multiple.span if is_given or default is None else default.span,
+                    notes=() if is_given else (Note(multiple.span, "the limit"),),
                 )
 
     def _choice(self, name: str, options: Items, table: Table, given: object) -> Word:
         known = [str(item.value) for item in options.items if isinstance(item, Scalar)]
         for option in known:
-            self.words[option] = name
+            self.words[option] = (*self.words.get(option, ()), name)
         default = table.get("default")
         if given is not None:
             if given not in known:
@@ -538,7 +559,7 @@ class Elaborator:
                 found.name in _options(item) for item in self._one_ofs()
             ):
                 return Word(found.name)
-            if found.name in self.names():
+            if found.name in (*self.names(), *self.axes, *self.macros, *RESERVED):
                 raise statics.NotStatic(found.span)
             raise self.unknown(found.name, found.span, env)
 
@@ -561,6 +582,13 @@ class Elaborator:
             return value
         raise self.fail("ATT511", "this must be a whole number", expr.span, env)
 
+    def count(self, expr: Expr, env: Env) -> Size:
+        """A static size of something: at least 1."""
+        size = self.size(expr, env)
+        if size.value < 1:
+            raise self.fail("ATT307", f"a size is at least 1, not {size.value}", expr.span, env)
+        return size
+
     def static_number(self, expr: Expr, env: Env) -> float:
         value = self.static(expr, env)
         if isinstance(value, Word | bool):
@@ -581,11 +609,19 @@ class Elaborator:
 
     def check_choice(self, left: Word, right: Word, span: Span, env: Env) -> None:
         """Words that belong to different dims are never equal: a misspelling."""
-        dims = {self.words.get(word.text) for word in (left, right)}
-        if len(dims) != 1:
-            raise self.fail(
-                "ATT507", f"`{left.text}` and `{right.text}` are no choices of one dim", span, env
-            )
+        owners = [self.words.get(word.text, ()) for word in (left, right)]
+        if set(owners[0]) & set(owners[1]):
+            return
+        dim, word = (owners[0][0], right) if owners[0] else ((owners[1] or ("",))[0], left)
+        known = [option for option, dims in self.words.items() if dim in dims]
+        hint = closest(word.text, tuple(known))
+        raise self.fail(
+            "ATT507",
+            f"`{word.text}` is no choice of `{dim}`",
+            span,
+            env,
+            f"did you mean `{hint}`?" if hint else f"`{dim}` is one of {', '.join(known)}",
+        )
 
     def _size_or_one(self, name: str) -> Size:
         """A predeclared dim, or 1 where it has a mistake."""
@@ -657,7 +693,10 @@ class Elaborator:
 
         if "(" not in defined.name:
             return ()
-        head = parse_text(defined.name, defined.span, self.report)
+        span = defined.span
+        if span.text[:1] in ("'", '"'):
+            span = Span(span.source, span.start + 1, span.end - 1)
+        head = parse_text(defined.name, span, self.report)
         if not isinstance(head, syntax.Call):
             if head is not None:
                 self.fail("ATT305", f"`{defined.name}` is not `name(parameters)`", defined.span)
@@ -668,6 +707,10 @@ class Elaborator:
                 raise self.fail("ATT305", "a macro parameter is a name", arg.span)
             params.append((arg.name, None))
         params.extend((key.name, value) for key, value in head.keywords)
+        names = [name for name, _ in params]
+        twice = next((name for n, name in enumerate(names) if name in names[:n]), None)
+        if twice is not None:
+            raise self.fail("ATT309", f"parameter `{twice}` stands twice", defined.span)
         return tuple(params)
 
     def shape(
@@ -679,7 +722,7 @@ class Elaborator:
         for item in items:
             axis = self._shape_axis(item, env)
             if axis is None:
-                dims.append(self.size(item, env))
+                dims.append(self.count(item, env))
             elif dims:
                 raise self.fail(
                     "ATT502", "index axes come first in a shape", item.span, env
@@ -963,7 +1006,7 @@ class Elaborator:
                 return places[0]
             raise self.fail(
                 "ATT505",
-                f"{arg.type} has {'no' if not places else 'several'} feature dim(s) `{name}`",
+                f"{arg.type} has {'several feature dims' if places else 'no feature dim'} `{name}`",
                 expr.span,
                 env,
             )
@@ -1077,7 +1120,7 @@ class Elaborator:
             if name == "out":
                 continue
             entries[name] = Entry(name, defined.span, defined.value)
-        span = fields["score"].span if "score" in fields else fields["sources"].span
+        span = fields["sources" if "sources" in fields else "score"].span
         table = Table(entries, span)
         env = Env("heads", SuperScope(self, fields))
         self.busy.append("heads")
@@ -1172,6 +1215,10 @@ class Elaborator:
                 raise self.fail(
                     "ATT411", f"`{macro.name}` takes no `{key.name}`", key.span, env, usage, note
                 )
+            if key.name in names[: len(args)]:
+                raise self.fail(
+                    "ATT411", f"`{key.name}` is given twice", key.span, env, usage, note
+                )
             bound[key.name] = value
         lacking = [name for name in names if name not in bound]
         if lacking:
@@ -1234,13 +1281,15 @@ class Elaborator:
             if isinstance(item.value, Table) and item.value.get("is") is not None
         }
         dims = {key: value for key, value in dims.items() if key not in derived}
-        key = (str(path), tuple(sorted(dims.items(), key=str)))
-        if key not in self.cache:
+        made = (str(path), tuple(sorted(dims.items(), key=str)))
+        if made not in self.cache:
             if self.depth > 8:
-                raise self.fail("ATT403", f"`{target.value}` uses itself", target.span, env)
+                help = "a spec cannot hold itself; a stack repeats layers"
+                message = f"`{target.value}` uses itself"
+                raise self.fail("ATT403", message, target.span, env, help)
             self.tick(target.span, env, 100)
             before = len(self.report.errors)
-            self.cache[key] = Elaborator(
+            self.cache[made] = Elaborator(
                 document,
                 loader,
                 Choices(dims),
@@ -1250,7 +1299,7 @@ class Elaborator:
             ).run()
             if len(self.report.errors) > before:
                 raise Poisoned
-        return self.cache[key]
+        return self.cache[made]
 
     def _with(
         self, entry: Entry, declared: Mapping[str, Defined], specs: Mapping[str, Defined], env: Env

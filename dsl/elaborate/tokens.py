@@ -185,7 +185,7 @@ def segments(a: Arguments) -> Value:
 
 def slots(a: Arguments) -> Value:
     """n places without position, before everything."""
-    size = a.e.size(a.args[0], a.env)
+    size = a.e.count(a.args[0], a.env)
     axis = a.e.token_axis(a.env.owner, size)
     return TokenSet(name=a.env.owner, axes=(axis,), count=a.e.size_const(size))
 
@@ -345,6 +345,7 @@ def hierarchy(a: Arguments) -> Value:
     """A tree over tokens: level 0 the leaves, each level `fanout` times fewer nodes."""
     source = a.e.set_of(a.args[0], a.env)
     fanout, levels = a.whole("fanout", 2), a.whole("levels", 1)
+    _check_positive(a, fanout, levels)
     axis = a.e.token_axis(a.env.owner, None)
 
     def tree_field(which: str) -> Node:

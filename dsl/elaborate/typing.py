@@ -116,11 +116,12 @@ def pointwise(name: str, *args: Node) -> Node:
 
 def _kinds(row: Pointwise, nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], Kind]:
     kinds = [node.type.kind for node in nodes]
+    shown = "-" if row.name == "neg" else row.name
     match row.rule:
         case "logic":
             if any(kind is not BOOL for kind in kinds):
                 raise TypeMistake(
-                    "ATT501", f"`{row.name}` takes bools, not {_kind_names(kinds)}", "compare first"
+                    "ATT501", f"`{shown}` takes bools, not {_kind_names(kinds)}", "compare first"
                 )
             return nodes, BOOL
         case "where":
@@ -143,7 +144,7 @@ def _kinds(row: Pointwise, nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], K
     if BOOL in kinds:
         raise TypeMistake(
             "ATT501",
-            f"`{row.name}` takes numbers, not {_kind_names(kinds)}",
+            f"`{shown}` takes numbers, not {_kind_names(kinds)}",
             "`int(..)` or `real(..)` makes a number of a bool",
         )
     match row.rule:

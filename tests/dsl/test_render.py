@@ -199,7 +199,7 @@ USED = {
     for code in re.findall(r'"(ATT\d{3})"', path.read_text("utf-8"))
 }
 # No text can make these: they are about files, and shown by commands.
-ABOUT_FILES = {f"ATT10{digit}" for digit in range(1, 6), "ATT403"}
+ABOUT_FILES = {"ATT403", *(f"ATT10{digit}" for digit in range(1, 6))}
 
 
 def test_every_code_in_use_is_explained() -> None:

@@ -89,7 +89,9 @@ def example(shape: Shape, rng: random.Random, depth: int = 0) -> Any:
             names = rng.sample(["a", "b2", "long_name"], min(short(rng, depth), 3))
             if shape.signatures:
                 names = [rng.choice([name, f"{name}(p, q=1)"]) for name in names]
-            return {name: example_or_null(shape.value, shape.removable, rng, depth) for name in names}
+            return {
+                name: example_or_null(shape.value, shape.removable, rng, depth) for name in names
+            }
         case Record():
             return example_of_record(shape, rng, depth)
         case Either():

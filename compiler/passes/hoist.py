@@ -1,0 +1,109 @@
+"""Hoist by index set: what depends only on the query or only on the key leaves the pair loop.
+
+Before: `score: dot(u, tanh(q + k + c))`
+After:  `score: dot(a0, tanh(a1 + a2))` with `a0 = u`, `a1 = q + c`, `a2 = k`
+
+What is left in the fields of an attend is pair IR: `Arg`s (sequence values, read at the axes that they have), constants, positions, and what combines them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+from ...dsl.core import (
+    Arg,
+    Attend,
+    AttendSource,
+    Axis,
+    Const,
+    Index,
+    KvHead,
+    Map,
+    Node,
+    Part,
+    Position,
+    Read,
+    map_operands,
+)
+from ...dsl.elaborate.typing import pointwise
+from ..program import Program, rewrite
+
+Axes: TypeAlias = frozenset[Axis]
+LEAVES = (Const, Index, Position, KvHead)
+
+
+def hoist(program: Program) -> Program:
+    """The fields of every attend in terms of Args."""
+    return rewrite(program, _rule)
+
+
+def _rule(node: Node) -> Node:
+    if not isinstance(node, Attend):
+        return node
+    sources = tuple(_hoist_source(source, node.query) for source in node.sources)
+    return replace(node, sources=sources)
+
+
+def _hoist_source(source: AttendSource, query: Axis) -> AttendSource:
+    keys = frozenset(source.axes)
+    memo: dict[Node, Node] = {}
+
+    def body(node: Node | None) -> Node | None:
+        return None if node is None else _body(node, query, keys, memo)
+
+    score, value = body(source.score), body(source.value)
+    assert score is not None and value is not None
+    return replace(source, mask=body(source.mask), score=score, value=value)
+
+
+def is_pair(node: Node, query: Axis, keys: Axes) -> bool:
+    """Whether a value depends on the query and on the key."""
+    return query in node.type.axes and bool(keys & node.type.axes)
+
+
+def _body(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:
+    if node in memo:
+        return memo[node]
+    if isinstance(node, LEAVES) or isinstance(node, Arg):
+        made = node
+    elif not is_pair(node, query, keys):
+        made = Arg(node.type, node)
+    elif isinstance(node, Part):
+        made = Arg(node.type, node)  # weights of another attend: an array over pairs
+    elif isinstance(node, Read) and not is_pair(node.index, query, keys):
+        made = Arg(node.type, node)  # a gather of rows: read whole, outside
+    else:
+        grouped = _grouped(node, query, keys)
+        made = map_operands(grouped, lambda item: _body(item, query, keys, memo))
+    memo[node] = made
+    return made
+
+
+def _grouped(node: Node, query: Axis, keys: Axes) -> Node:
+    """A sum with its terms of the query, of the key and of the pair added up separately first."""
+    if not isinstance(node, Map) or node.op != "+":
+        return node
+    groups: dict[str, list[Node]] = {"query": [], "key": [], "pair": []}
+    for term in _terms(node):
+        if is_pair(term, query, keys):
+            groups["pair"].append(term)
+        else:
+            groups["key" if keys & term.type.axes else "query"].append(term)
+    if max(len(groups["query"]), len(groups["key"])) < 2:
+        return node
+    sums = [_total(terms) for terms in groups.values() if terms]
+    return _total(sums)
+
+
+def _terms(node: Node) -> list[Node]:
+    if isinstance(node, Map) and node.op == "+":
+        return _terms(node.args[0]) + _terms(node.args[1])
+    return [node]
+
+
+def _total(terms: list[Node]) -> Node:
+    total = terms[0]
+    for term in terms[1:]:
+        total = pointwise("+", total, term)
+    return total

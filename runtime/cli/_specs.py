@@ -1,0 +1,136 @@
+"""Specs named on the command line: a library name, a path, or `-` for standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import click
+
+from ._console import fail
+
+if TYPE_CHECKING:
+    from ...dsl.api import Checked
+    from ...dsl.core import TypedSpec
+    from ...dsl.document import Document
+    from ..module import Module
+
+Dims: TypeAlias = Mapping[str, bool | int | float | str]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def check_named(name: str, dims: Dims | None = None) -> Checked:
+    """Check what a word of the command line names."""
+    from ...dsl import api
+    from ...dsl.library import library_paths
+
+    if name == "-":
+        return _check_text("<stdin>", sys.stdin.buffer.read(), dims)
+    looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
+    if looks_like_path or (name not in library_paths() and Path(name).exists()):
+        return api.check(path=Path(name), dims=dims)
+    return api.check(name=name, dims=dims)
+
+
+def _check_text(name: str, data: bytes, dims: Dims | None) -> Checked:
+    from ...dsl import api
+    from ...dsl.diagnostics import Report
+    from ...dsl.source import Source, Span
+
+    try:
+        return api.check(source=Source(name, data.decode("utf-8-sig")), dims=dims)
+    except UnicodeDecodeError:
+        report = Report()
+        span = Span(Source(name, ""), 0, 0)
+        report.error("ATT105", "standard input is not UTF-8", span, "send UTF-8 text")
+        return api.Checked(None, None, report)
+
+
+def typed(name: str, dims: Dims | None = None) -> tuple[Document, TypedSpec]:
+    """The document and the typed spec of a word of the command line.
+
+    Raises:
+        SpecError: the spec is at fault.
+    """
+    checked = check_named(name, dims)
+    checked.report.raise_errors()
+    assert checked.document is not None
+    assert checked.spec is not None
+    return checked.document, checked.spec
+
+
+def compiled(name: str, dims: Dims | None = None) -> Module:
+    """The module of a word of the command line."""
+    document, _ = typed(name, dims)
+    with plain_refusals():
+        import attnc
+
+        given: Any = document.path
+        if given is None:
+            given = attnc.loads(document.source.text, document.source.name)
+        return attnc.compile(given, choices=dict(dims or {}))
+
+
+@contextmanager
+def plain_refusals() -> Iterator[None]:
+    """What the compiler refuses is told in one line, without a traceback."""
+    from ...compiler.lower import NotLowered
+    from ..module import ArgumentMistake, LoweringRefused
+
+    try:
+        yield
+    except (ArgumentMistake, LoweringRefused, NotLowered) as error:
+        raise fail(str(error)) from error
+
+
+class Dim(click.ParamType):
+    """`name=value`; the value is a whole number, a real, true, false or a word."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, bool | int | float | str]:
+        if isinstance(value, tuple):
+            return value[0], value[1]
+        name, sign, text = str(value).partition("=")
+        if not sign or not name.strip() or not text.strip():
+            self.fail(f"`{value}` is not of the form name=value, such as heads=8", param, ctx)
+        return name.strip(), _value(text.strip())
+
+
+def _value(text: str) -> bool | int | float | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def dims_option(command: Command) -> Command:
+    """`--dim name=value`, as often as wanted."""
+    option = click.option(
+        "--dim",
+        "dims",
+        type=Dim(),
+        multiple=True,
+        help="A dim or choice of the spec, such as heads=4; may be repeated.",
+    )
+    return option(command)
+
+
+def length_option(default: int) -> Callable[[Command], Command]:
+    """`--length N`."""
+    return click.option(
+        "--length",
+        type=click.IntRange(1, 1_000_000),
+        default=default,
+        show_default=True,
+        help="Number of tokens.",
+    )
