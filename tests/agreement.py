@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import attnc
 import torch
@@ -21,13 +22,19 @@ class Setting:
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and frozen random arrays, by state-dict name."""
-        return {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        arrays = {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
+        return {name: value for name, value in arrays.items() if not name.endswith("_like")}
+
+
+@cache
+def loaded(text: str) -> attnc.Spec:
+    """A spec by library name, or by its text."""
+    return attnc.loads(text) if "\n" in text else attnc.load(text)
 
 
 def compiled(case: Case, lowering: str = "auto") -> attnc.Module:
     """The module of a case in float64, with weights drawn so that each of them matters."""
-    spec = attnc.loads(case.spec) if "\n" in case.spec else attnc.load(case.spec)
-    module = attnc.compile(spec, lowering=lowering, **case.dims)
+    module = attnc.compile(loaded(case.spec), lowering=lowering, **case.dims)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
