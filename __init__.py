@@ -1,9 +1,9 @@
 """attnc: attention mechanisms written in YAML, compiled to PyTorch modules.
 
-    import attnc
+import attnc
 
-    module = attnc.compile("additive", d_model=512, heads=8)
-    y = module(x)
+module = attnc.compile("additive", d_model=512, heads=8)
+y = module(x)
 """
 
 from __future__ import annotations

@@ -264,7 +264,7 @@ def _apply(op: str, args: list[float]) -> float | None:
             return max(a, b)
         case "neg", [a]:
             return -a
-        case ("real" | "int"), [a]:
+        case (("real" | "int"), [a]):
             return a
         case _:
             return None

@@ -41,7 +41,8 @@ def scalar(value: Any, like: Tensor) -> Tensor:
     if isinstance(value, bool):
         return torch.full((), value, dtype=torch.bool, device=like.device)
     if isinstance(value, int | torch.SymInt):
-        return torch.full((), value, dtype=torch.int64, device=like.device)
+        size: Any = value
+        return torch.full((), size, dtype=torch.int64, device=like.device)
     dtype = torch.promote_types(like.dtype, torch.float32) if like.is_floating_point() else None
     return torch.full((), value, dtype=dtype, device=like.device)
 
@@ -167,7 +168,9 @@ def masked_mean(value: Tensor, where: Tensor, dims: Sequence[int], keep: bool = 
     return masked_sum(value, where, dims, keep) / count
 
 
-def masked_max(value: Tensor, where: Tensor | None, dims: Sequence[int], keep: bool = False) -> Tensor:
+def masked_max(
+    value: Tensor, where: Tensor | None, dims: Sequence[int], keep: bool = False
+) -> Tensor:
     """Largest of what is there, -inf (or the smallest int) where nothing is."""
     least = torch.iinfo(torch.int64).min if not value.is_floating_point() else -math.inf
     if where is not None:
@@ -179,7 +182,9 @@ def masked_max(value: Tensor, where: Tensor | None, dims: Sequence[int], keep: b
     return value.amax(tuple(dims), keep)
 
 
-def masked_min(value: Tensor, where: Tensor | None, dims: Sequence[int], keep: bool = False) -> Tensor:
+def masked_min(
+    value: Tensor, where: Tensor | None, dims: Sequence[int], keep: bool = False
+) -> Tensor:
     """Smallest of what is there, +inf (or the largest int) where nothing is."""
     if not value.is_floating_point():
         most = torch.iinfo(torch.int64).max
@@ -286,9 +291,7 @@ def inverse_order(order: Tensor) -> Tensor:
     return torch.argsort(order, -1)
 
 
-def scatter_rows(
-    value: Tensor, index: Tensor, size: int, mode: str, eps: float
-) -> Tensor:
+def scatter_rows(value: Tensor, index: Tensor, size: int, mode: str, eps: float) -> Tensor:
     """Rows of value (batch, n, width) sent to places (batch, n) of (batch, size, width).
 
     -1 goes nowhere; `set` takes the last writer, `add` sums, `mean` divides by count + eps.
@@ -312,17 +315,18 @@ def scatter_rows(
 
 def split_windows(value: Tensor, dim: int, count: int, size: int, stride: int) -> Tensor:
     """Windows along a dim: (.., count, size, ..), 0 beyond the end."""
-    needed = (count - 1) * stride + size if isinstance(count, int) else count * stride + size
-    lacking = torch.sym_max(needed - value.shape[dim], 0)
+    needed = (count - 1) * stride + size
     shape = list(value.shape)
-    shape[dim] = lacking
+    shape[dim] = torch.sym_max(needed - value.shape[dim], 0)
     padded = torch.cat([value, value.new_zeros(shape)], dim)
+    made: Tensor
     if size == stride:
-        folded = padded.narrow(dim, 0, count * stride).unflatten(dim, (count, size))
-        return folded
+        made = padded.narrow(dim, 0, count * stride).unflatten(dim, (count, size))
+        return made
     place = torch.arange(count, device=value.device)[:, None] * stride
     place = place + torch.arange(size, device=value.device)
-    return padded.index_select(dim, place.reshape(-1)).unflatten(dim, (count, size))
+    made = padded.index_select(dim, place.reshape(-1)).unflatten(dim, (count, size))
+    return made
 
 
 def stencil(value: Tensor, kernel: Tensor, starts: Sequence[int]) -> Tensor:
@@ -539,9 +543,7 @@ def tree_field(like: Tensor, which: str, leaves: int, fanout: int, levels: int) 
     return torch.cat(parts)
 
 
-def tree_node(
-    level: Any, place: Any, leaves: int, fanout: int, levels: int
-) -> Tensor:
+def tree_node(level: Any, place: Any, leaves: int, fanout: int, levels: int) -> Tensor:
     """The number of the node at a place of a level; -1 where there is none."""
     sizes = tree_sizes(leaves, fanout, levels)
     device = next(item.device for item in (level, place) if isinstance(item, Tensor))

@@ -18,7 +18,10 @@ from .source import Source, Span
 
 @dataclass
 class Checked:
-    """What checking found: the typed spec, unless there are errors, and every diagnostic."""
+    """What checking found: the typed spec, the causality derived for it, and every diagnostic.
+
+    spec is None where it could not be typed; a broken contract is an error beside a typed spec.
+    """
 
     document: Document | None
     spec: TypedSpec | None
@@ -50,12 +53,13 @@ def check(
         return Checked(None, None, report)
     spec, judgement = None, None
     try:
-        spec = Elaborator(document, loader, Choices(dims or {}), qkv).run()
-        if not report.errors and not qkv:
-            judgement = check_contract(spec, report, memory_given=spec.memory)
+        found = Elaborator(document, loader, Choices(dims or {}), qkv).run()
+        if not report.errors:
+            spec = found
+            judgement = None if qkv else check_contract(spec, report, memory_given=spec.memory)
     except RecursionError:  # limits stand before it, but the caller's own stack counts, too
         report.error("ATT409", "the spec is nested too deeply", Span(document.source, 0, 0))
-    return Checked(document, None if report.errors else spec, report, judgement)
+    return Checked(document, spec, report, judgement)
 
 
 def _unknown(name: str, report: Report) -> Report:

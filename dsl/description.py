@@ -26,7 +26,10 @@ def _sections(spec: TypedSpec) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     yield "weights", [array(info) for info in spec.weights.values()]
     yield "learned maps", [(n, maps(node), str(init)) for n, (node, init) in spec.owners.items()]
     yield "buffers and draws", [array(info) for info in spec.states.values()]
-    yield "inputs", [(info.name, str(info.type), default_of(info.default)) for info in spec.inputs.values()]
+    yield (
+        "inputs",
+        [(info.name, str(info.type), default_of(info.default)) for info in spec.inputs.values()],
+    )
     yield "streams", [(info.name, str(info.type)) for info in spec.streams.values()]
     yield "bindings", [_binding(spec, name, node) for name, node in spec.bindings.items()]
     yield "uses", [(name, sub.name) for name, sub in spec.uses.items()]

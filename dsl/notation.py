@@ -95,10 +95,10 @@ def _type_of(spec: TypedSpec, name: str) -> Type | None:
         return node.type
     for table in (spec.inputs, spec.streams):
         if name in table:
-            return table[name].type  # type: ignore[index,no-any-return]
+            return table[name].type
     for held in (spec.weights, spec.states):
         if name in held:
-            return Type(_REAL, frozenset(held[name].axes), held[name].dims)  # type: ignore[index]
+            return Type(_REAL, frozenset(held[name].axes), held[name].dims)
     if name in ("x", "context") and name in spec.sets:
         return Type(_REAL, frozenset(spec.sets[name].axes))
     return None
@@ -159,7 +159,7 @@ def _names(value: Decoded) -> Iterator[str]:
         for item in value.items:
             yield from _names(item)
     elif isinstance(value, syntax.Syntax):
-        yield from _names_in(value)  # type: ignore[arg-type]
+        yield from _names_in(value)
 
 
 def _names_in(expr: Expr) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _whole(defined: Defined) -> Decoded:
     if isinstance(value, syntax.Syntax) and before is not None:
         inner = _whole(before)
         if isinstance(inner, syntax.Syntax):
-            return syntax.substitute(value, "super", inner)  # type: ignore[arg-type]
+            return syntax.substitute(value, "super", inner)
     return value
 
 
@@ -190,7 +190,7 @@ def _binding(name: str, defined: Defined, scope: Scope) -> Iterator[str]:
     if isinstance(value, Table):
         yield from _block(name, value, inside)
     elif isinstance(value, syntax.Syntax):
-        yield f"{_greek(name)}{scope.of(name)} = {_text(value, inside).text}"  # type: ignore[arg-type]
+        yield f"{_greek(name)}{scope.of(name)} = {_text(value, inside).text}"
 
 
 def _block(name: str, table: Table, scope: Scope) -> Iterator[str]:
@@ -275,7 +275,7 @@ def _source(
 
 def _of(value: Decoded | None, scope: Scope, default: str = "", level: int = _OR) -> str:
     if isinstance(value, syntax.Syntax):
-        return _text(value, scope).at(level)  # type: ignore[arg-type]
+        return _text(value, scope).at(level)
     return default
 
 
@@ -300,7 +300,7 @@ def _normalized(fields: Mapping[str, Decoded], scope: Scope, scores: str) -> str
     if not isinstance(value, syntax.Syntax):
         return f"softmax_j {scores}"
     name = syntax.Name(scores, span=value.span)
-    return _text(syntax.substitute(value, "s", name), scope).text  # type: ignore[arg-type]
+    return _text(syntax.substitute(value, "s", name), scope).text
 
 
 def _loop(name: str, kind: str, fields: Mapping[str, Decoded], scope: Scope) -> Iterator[str]:
@@ -357,7 +357,7 @@ def _results(defined: Defined) -> dict[str, Decoded]:
     made = {name: entry.value for name, entry in value.entries.items()}
     main, old = made.get("x"), before.get("x")
     if isinstance(main, syntax.Syntax) and isinstance(old, syntax.Syntax):
-        made["x"] = syntax.substitute(main, "super", old)  # type: ignore[arg-type]
+        made["x"] = syntax.substitute(main, "super", old)
     return made
 
 
@@ -378,8 +378,8 @@ def _macros(document: Document) -> Iterator[str]:
         value = macros[name].value
         if isinstance(value, syntax.Syntax):
             head, sign, parameters = macros[name].name.partition("(")
-            yield f"{_greek(head)}{sign}{parameters} = {_text(value, empty).text}"  # type: ignore[arg-type]
-            todo += _names_in(value)  # type: ignore[arg-type]
+            yield f"{_greek(head)}{sign}{parameters} = {_text(value, empty).text}"
+            todo += _names_in(value)
 
 
 def _values(document: Document) -> Iterator[Decoded]:
@@ -542,9 +542,7 @@ def _linear(expr: syntax.Call, arg: Text, keywords: Mapping[str, Expr], scope: S
     return Text(f"{product} + b{tag}", _SUM) if has_bias else Text(product, _PRODUCT)
 
 
-def _reduction(
-    name: str, arg: Text, over: Expr, where: Expr | None, scope: Scope
-) -> Text:
+def _reduction(name: str, arg: Text, over: Expr, where: Expr | None, scope: Scope) -> Text:
     sign = _REDUCTIONS.get(name, name)
     items = over.items if isinstance(over, syntax.List) else (over,)
     letters = ",".join(_along(item, scope) for item in items)

@@ -90,7 +90,7 @@ def _uses_super(value: Decoded) -> bool:
         return entry is not None and _uses_super(entry)
     if not isinstance(value, syntax.Syntax):
         return False
-    return value != syntax.substitute(value, "super", syntax.Bool(True, span=value.span))  # type: ignore[arg-type]
+    return value != syntax.substitute(value, "super", syntax.Bool(True, span=value.span))
 
 
 def _with_super(value: Decoded, inner: Decoded) -> Decoded:
@@ -100,7 +100,7 @@ def _with_super(value: Decoded, inner: Decoded) -> Decoded:
         entries["x"] = type(entry)(entry.name, entry.name_span, _with_super(entry.value, inner))
         return Table(entries, value.span)
     if isinstance(value, syntax.Syntax) and isinstance(inner, syntax.Syntax):
-        return syntax.substitute(value, "super", inner)  # type: ignore[arg-type]
+        return syntax.substitute(value, "super", inner)
     return value
 
 
@@ -159,7 +159,7 @@ def _bare(value: Decoded) -> str:
     if isinstance(value, Scalar):
         return str(value.value).lower() if isinstance(value.value, bool) else str(value.value)
     if isinstance(value, syntax.Syntax):
-        return format_expression(value)  # type: ignore[arg-type]
+        return format_expression(value)
     return "null"
 
 

@@ -185,7 +185,7 @@ SPEC = Record(
         "project": BINDINGS,
         "tokens": BINDINGS,
         "let": BINDINGS,
-        **{key: shape for key, shape in ATTEND_FIELDS.items()},
+        **dict(ATTEND_FIELDS.items()),
         **ROW_FIELDS,
         "out": Either(scalar=Expression(), mapping=MapOf(Expression()), doc="the result"),
         "losses": MapOf(

@@ -34,6 +34,12 @@ class Spec:
     def text(self) -> str:
         return self.source.text
 
+    def _repr_html_(self) -> str:
+        """A page for notebooks: formula, parameters and mask."""
+        from .pictures import spec_html
+
+        return spec_html(self)
+
 
 def load(path_or_name: str | Path) -> Spec:
     """Read and check a spec: a name of the library, or the path of a YAML file.
@@ -42,7 +48,9 @@ def load(path_or_name: str | Path) -> Spec:
         SpecError: the spec is at fault; its text shows every mistake with its place.
     """
     text = str(path_or_name)
-    by_name = isinstance(path_or_name, str) and not text.endswith((".yaml", ".yml")) and "/" not in text
+    by_name = (
+        isinstance(path_or_name, str) and not text.endswith((".yaml", ".yml")) and "/" not in text
+    )
     if by_name and (text in library_paths() or not Path(text).exists()):
         return _spec(language.check(name=text))
     return _spec(language.check(path=Path(text)))
@@ -59,7 +67,8 @@ def loads(text: str, name: str = "spec") -> Spec:
 
 def _spec(checked: language.Checked) -> Spec:
     checked.report.raise_errors()
-    assert checked.document is not None and checked.spec is not None
+    assert checked.document is not None
+    assert checked.spec is not None
     document = checked.document
     return Spec(document.source, document.path, document, checked.spec)
 

@@ -67,5 +67,6 @@ def draw(info: StateInfo, generator: torch.Generator) -> Tensor:
         return -torch.log(-torch.log(torch.rand(shape, generator=generator).clamp(min=1e-20)))
     normal = torch.randn(shape, generator=generator)
     if info.init == "orthogonal":
-        return torch.linalg.qr(normal.transpose(-1, -2))[0].transpose(-1, -2).contiguous()
+        rows: Tensor = torch.linalg.qr(normal.transpose(-1, -2))[0].transpose(-1, -2)
+        return rows.contiguous()
     return normal

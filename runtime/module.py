@@ -107,7 +107,9 @@ class Module(nn.Module):
             if info.name in self._params:
                 tensor = torch.empty(initial.shape_of(info))
                 self.register_parameter(info.name, nn.Parameter(tensor))
-        owners = {node.name: node for node in nodes if isinstance(node, Linear | Norm) and node.name}
+        owners = {
+            node.name: node for node in nodes if isinstance(node, Linear | Norm) and node.name
+        }
         for name, node in owners.items():
             self._put(name, _layer(node))
         for state in spec.states.values():
@@ -227,7 +229,8 @@ class Module(nn.Module):
         for choice in choices:
             if choice.lowering != asked:
                 reasons = "; ".join(
-                    f"{refusal.reason}" + (f" (smallest edit: {refusal.edit})" if refusal.edit else "")
+                    f"{refusal.reason}"
+                    + (f" (smallest edit: {refusal.edit})" if refusal.edit else "")
                     for name, refusal in choice.refusals
                     if name == asked
                 )
@@ -258,7 +261,9 @@ class Module(nn.Module):
         node = self.spec.bindings.get(head)
         if node is None:
             hint = closest(head, tuple(self.spec.bindings))
-            raise ArgumentMistake(f"there is no binding `{head}`" + (f"; did you mean `{hint}`?" if hint else ""))
+            raise ArgumentMistake(
+                f"there is no binding `{head}`" + (f"; did you mean `{hint}`?" if hint else "")
+            )
         if not piece:
             return node
         if not isinstance(node, Attend):
@@ -327,7 +332,11 @@ class Module(nn.Module):
                 hint = closest(name, tuple(known))
                 raise ArgumentMistake(
                     f"`{self.spec.name}` takes no argument `{name}`"
-                    + (f"; did you mean `{hint}`?" if hint else f"; it takes {', '.join(sorted(known))}")
+                    + (
+                        f"; did you mean `{hint}`?"
+                        if hint
+                        else f"; it takes {', '.join(sorted(known))}"
+                    )
                 )
             if name in given:
                 raise ArgumentMistake(f"`{name}` is given twice")
@@ -345,7 +354,8 @@ class Module(nn.Module):
             return {f"inject:{name}": value}
         hint = closest(name, tuple(self.spec.bindings))
         raise ArgumentMistake(
-            f"there is no binding `{name}` to inject" + (f"; did you mean `{hint}`?" if hint else "")
+            f"there is no binding `{name}` to inject"
+            + (f"; did you mean `{hint}`?" if hint else "")
         )
 
     def _check(self, given: Mapping[str, Any]) -> None:
@@ -496,7 +506,9 @@ class Module(nn.Module):
     def graph_module(self) -> fx.GraphModule:
         """The graph for a call with required arguments only, as a module that shares weights."""
         compiled = self.compiled(self._usual())
-        return fx.GraphModule(self, copy.deepcopy(compiled.lowered.graph), _class_name(self.spec.name))
+        return fx.GraphModule(
+            self, copy.deepcopy(compiled.lowered.graph), _class_name(self.spec.name)
+        )
 
     @property
     def lowering(self) -> dict[str, str]:

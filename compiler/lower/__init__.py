@@ -39,8 +39,12 @@ class Lowered:
 def arguments(program: Program) -> tuple[str, ...]:
     """The names of the graph's inputs, in order."""
     spec, signature = program.spec, program.signature
-    used = {name for name in _used_params(program)}
-    names = [name for name in ("x", "context") if name in used and (name == "x" or name in signature.given)]
+    used = set(_used_params(program))
+    names: list[str] = [
+        name
+        for name in ("x", "context")
+        if name in used and (name == "x" or name in signature.given)
+    ]
     if signature.core:
         names = [name for name in spec.project if name in used] + names
     side = (*spec.inputs, *spec.streams)
@@ -99,7 +103,10 @@ def _placeholders(e: Dense, program: Program) -> None:
         if name in ("x", "context"):
             layout, real = (batch, spec.sets[name].axis), True
         elif name in spec.inputs:
-            layout, real = spec.inputs[name].type.ordered, spec.inputs[name].type.kind.value == "real"
+            layout, real = (
+                spec.inputs[name].type.ordered,
+                spec.inputs[name].type.kind.value == "real",
+            )
         elif name in spec.streams:
             layout, real = spec.streams[name].type.ordered, True
         elif program.signature.core and name in spec.project:
@@ -143,7 +150,12 @@ def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
     for node in walk(*program.roots.values()):
         if isinstance(node, Part):
             parts.setdefault(node.attend, set()).add(node.part)
-    inside = {item for node in walk(*program.roots.values()) if isinstance(node, Recur) for item in walk(*node.nexts, *node.yields)}
+    inside = {
+        item
+        for node in walk(*program.roots.values())
+        if isinstance(node, Recur)
+        for item in walk(*node.nexts, *node.yields)
+    }
     choices = []
     for node in attends_of(program):
         read = frozenset(parts.get(node, ()))

@@ -197,9 +197,7 @@ def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
     return Value(made, weights.axes, 0, weights.wide)
 
 
-def _weighted(
-    e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]
-) -> Value:
+def _weighted(e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]) -> Value:
     """sum over keys of weight * value."""
     from .dense import einsum
 
@@ -218,11 +216,15 @@ def _sum_of_sources(e: Dense, node: Attend, weights: Value) -> Value:
         sizes = [e.size(axis) for axis in source.axes]
         count: Any = sizes[0]
         for size in sizes[1:]:
-            count = size * count if not _symbolic(size, count) else e.call(operator.mul, count, size)
+            count = (
+                size * count if not _symbolic(size, count) else e.call(operator.mul, count, size)
+            )
         share = moved
         if len(node.sources) > 1:
             share = e.method("narrow", moved, -1, start, count)
-            start = start + count if not _symbolic(start, count) else e.call(operator.add, start, count)
+            start = (
+                start + count if not _symbolic(start, count) else e.call(operator.add, start, count)
+            )
         if len(sizes) > 1:
             share = e.method("unflatten", share, -1, tuple(sizes))
         own = e.arrange(share, (*rest, *source.axes), 0, weights.wide)

@@ -140,9 +140,10 @@ class Dense(Emitter):
         self.chosen = outer.chosen
 
     def real_like(self) -> fx.Node:
-        for value in self.carries.values():
-            return value.node
-        return super().real_like()
+        if not self.carries:
+            return super().real_like()
+        node: fx.Node = next(iter(self.carries.values())).node
+        return node
 
     def lower(self, node: Node) -> Value:
         """The value of a node."""
@@ -358,9 +359,16 @@ def may_be_absent(node: Node) -> bool:
     from ...dsl.core import walk
 
     for item in walk(node):
-        if isinstance(item, Param) and item.role in ("input", "stream", "argument"):
-            if item.type.kind is Kind.REAL and item.name not in ("x", "context") and not item.type.dims:
-                return True
+        if (
+            isinstance(item, Param)
+            and item.role in ("input", "stream", "argument")
+            and (
+                item.type.kind is Kind.REAL
+                and item.name not in ("x", "context")
+                and not item.type.dims
+            )
+        ):
+            return True
         if isinstance(item, Const | Fill) and item.value in (math.inf, -math.inf):
             return True
         if isinstance(item, Map) and item.op in ("log", "log1p", "exp"):
@@ -378,13 +386,20 @@ def may_be_absent(node: Node) -> bool:
 
 
 def einsum(
-    e: Dense, left: Value, right: Value, left_dims: tuple[int, ...], right_dims: tuple[int, ...], drop: tuple[Axis, ...] = ()
+    e: Dense,
+    left: Value,
+    right: Value,
+    left_dims: tuple[int, ...],
+    right_dims: tuple[int, ...],
+    drop: tuple[Axis, ...] = (),
 ) -> Value:
     """Sum of products over pairs of dims and over axes to drop."""
     letters: dict[Any, str] = {}
 
     def letter(key: Any) -> str:
-        return letters.setdefault(key, "bhijklmnopqrstuvwxyzacdefgABCDEFGHIJKLMNOPQRSTUVWXYZ"[len(letters)])
+        return letters.setdefault(
+            key, "bhijklmnopqrstuvwxyzacdefgABCDEFGHIJKLMNOPQRSTUVWXYZ"[len(letters)]
+        )
 
     axes = by_rank(axis for value in (left, right) for axis in value.axes)
     for axis in axes:
@@ -582,7 +597,12 @@ def _reduction(e: Dense, node: Reduce, value: Any, mask: Any, drop: list[int]) -
             if op == "all":
                 mask = e.call(torch.logical_not, mask)
             value = e.call(operator.or_ if op == "all" else operator.and_, value, mask)
-        return e.call({"any": ops.any_of, "all": ops.all_of, "count": torch.sum}[op], value, drop)
+        functions: dict[str, Callable[..., Any]] = {
+            "any": ops.any_of,
+            "all": ops.all_of,
+            "count": torch.sum,
+        }
+        return e.call(functions[op], value, drop)
     if op == "max":
         return e.call(ops.masked_max, value, mask, drop)
     if op == "min":
@@ -663,7 +683,9 @@ def _simplex(e: Dense, node: Simplex) -> Value:
 # -- order ----------------------------------------------------------------------------------
 
 
-def _competitors(e: Dense, arg: Node, where: Node | None, axis: Axis) -> tuple[Any, Any, tuple[Axis, ...], int]:
+def _competitors(
+    e: Dense, arg: Node, where: Node | None, axis: Axis
+) -> tuple[Any, Any, tuple[Axis, ...], int]:
     value = e.lower(arg)
     mask = None if where is None else e.lower(where)
     axes = by_rank((*value.axes, *(mask.axes if mask else ()), axis))
@@ -744,7 +766,9 @@ def _scatter(e: Dense, node: Scatter) -> Value:
         item = e.expand(place, axes)
         absent = e.call(operator.ge, item, 0)
         there = absent if there is None else e.call(operator.and_, there, absent)
-        flat = item if flat is None else e.call(operator.add, e.call(operator.mul, flat, size), item)
+        flat = (
+            item if flat is None else e.call(operator.add, e.call(operator.mul, flat, size), item)
+        )
     index = Value(e.call(torch.where, there, flat, -1), axes)
     value = Value(e.expand(arg, axes), axes, arg.dims)
     moved = _ordered(e, value, (*rest, *node.source_axes))
@@ -773,7 +797,12 @@ def _concat(e: Dense, node: ConcatDims) -> Value:
 def _axis_to_dim(e: Dense, node: AxisToDim) -> Value:
     arg = e.lower(node.arg)
     if node.axis not in arg.axes:
-        arg = Value(e.expand(arg, by_rank((*arg.axes, node.axis))), by_rank((*arg.axes, node.axis)), arg.dims, arg.wide)
+        arg = Value(
+            e.expand(arg, by_rank((*arg.axes, node.axis))),
+            by_rank((*arg.axes, node.axis)),
+            arg.dims,
+            arg.wide,
+        )
     rest = tuple(axis for axis in arg.axes if axis != node.axis)
     moved = _ordered(e, arg, (*rest, node.axis))
     return Value(moved, rest, arg.dims + 1, arg.wide)

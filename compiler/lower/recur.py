@@ -127,7 +127,7 @@ def _frontier(node: Recur, memo: dict[Node, bool]) -> list[Node]:
     """The largest expressions in the body that do not depend on a carry."""
     found: list[Node] = []
     seen: set[Node] = set()
-    stack = list((*node.nexts, *node.yields))
+    stack = [*node.nexts, *node.yields]
     while stack:
         item = stack.pop()
         if item in seen:

@@ -64,30 +64,30 @@ def match(node: Attend, spec: TypedSpec, training: bool, parts: frozenset[str]) 
         names = ", ".join(sorted(parts))
         return Refusal(f"its {names} are read", node, f"do not read .{names}")
     if training and node.dropout:
-        return Refusal(
-            "its dropout is drawn by counter, which torch's is not", node, "dropout: 0"
-        )
+        return Refusal("its dropout is drawn by counter, which torch's is not", node, "dropout: 0")
     from .dense import softmax_argument
 
     found = softmax_argument(node.normalize)
     if found is None or not isinstance(found[0], Scores):
-        return Refusal("its normaliser is not the softmax", node.normalize, "normalize: softmax(s, j)")
+        return Refusal(
+            "its normaliser is not the softmax", node.normalize, "normalize: softmax(s, j)"
+        )
     mask = source.mask
     if isinstance(mask, Const) and mask.value is True:
         mask = None
     return _match_source(node, source.score, mask, source.value)
 
 
-def _match_source(
-    node: Attend, score: Node, mask: Node | None, value: Node
-) -> Match | Refusal:
+def _match_source(node: Attend, score: Node, mask: Node | None, value: Node) -> Match | Refusal:
     terms = _terms(score)
     products = [(term, _scaled_dot(term)) for term in terms]
     dots = [(term, found) for term, found in products if found is not None]
     if len(dots) != 1:
         worst = next((term for term, found in products if found is None), score)
         return Refusal(
-            "its score is not one scaled dot product" if not dots else "its score has several dot products",
+            "its score is not one scaled dot product"
+            if not dots
+            else "its score has several dot products",
             worst,
             "score: dot(q, k) / sqrt(d_head), plus terms without feature dims",
         )
@@ -106,12 +106,22 @@ def _match_source(
 
 
 def _axes_problem(node: Attend, query: Node, key: Node, value: Node) -> Refusal | None:
-    heads = {axis for axis in (query.type.axes | key.type.axes | value.type.axes) if axis.role in ("head", "group")}
+    heads = {
+        axis
+        for axis in (query.type.axes | key.type.axes | value.type.axes)
+        if axis.role in ("head", "group")
+    }
     del heads
-    for name, array, own in (("query", query, node.query), ("key", key, node.joint), ("value", value, node.joint)):
+    for name, array, own in (
+        ("query", query, node.query),
+        ("key", key, node.joint),
+        ("value", value, node.joint),
+    ):
         if len(array.type.dims) != 1:
             return Refusal(f"its {name} has {len(array.type.dims)} feature dims", array)
-        others = [a for a in array.type.axes if a != own and a.role not in ("batch", "head", "group")]
+        others = [
+            a for a in array.type.axes if a != own and a.role not in ("batch", "head", "group")
+        ]
         if own not in array.type.axes or others:
             return Refusal(f"its {name} has other axes than batch, head and tokens", array)
     return None
@@ -184,7 +194,9 @@ def _emit(e: Dense, node: Attend, found: Match) -> Value:
     batch, head = e.spec.axes["b"], e.spec.axes["h"]
     group = e.spec.axes["g"]
     lead = (batch, head)
-    uses_heads = any(axis.role in ("head", "group") for axis in (*query.axes, *key.axes, *value.axes))
+    uses_heads = any(
+        axis.role in ("head", "group") for axis in (*query.axes, *key.axes, *value.axes)
+    )
     args = [_four(e, query, node.query, head if uses_heads else None, batch)]
     for item in (key, value):
         axis = group if grouped and group in item.axes else head
@@ -200,7 +212,11 @@ def _emit(e: Dense, node: Attend, found: Match) -> Value:
     e.hint = hint
     made = e.call(torch.nn.functional.scaled_dot_product_attention, *args, **options)
     axes = by_rank((batch, *((head,) if uses_heads else ()), node.query))
-    return e.arrange(made, (*((batch, head) if uses_heads else (batch,)), node.query), 1) if axes else Value(made)
+    return (
+        e.arrange(made, (*((batch, head) if uses_heads else (batch,)), node.query), 1)
+        if axes
+        else Value(made)
+    )
 
 
 def _offsets(e: Dense) -> bool:
@@ -257,4 +273,8 @@ def _pairs(e: Dense, value: Value, axes: tuple[Axis, ...], node: Attend) -> Any:
         slots.pop(0)
     import operator
 
-    return moved if all(s is not None for s in slots) else e.call(operator.getitem, moved, tuple(slots))
+    return (
+        moved
+        if all(s is not None for s in slots)
+        else e.call(operator.getitem, moved, tuple(slots))
+    )

@@ -19,9 +19,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
 )
 
 
-def run_passes(
-    program: Program, after: Callable[[str, Program], None] | None = None
-) -> Program:
+def run_passes(program: Program, after: Callable[[str, Program], None] | None = None) -> Program:
     """The program after every pass; `after` sees each stage by name."""
     for step in PASSES:
         program = step(program)

@@ -53,7 +53,8 @@ def _hoist_source(source: AttendSource, query: Axis) -> AttendSource:
         return None if node is None else _body(node, query, keys, memo)
 
     score, value = body(source.score), body(source.value)
-    assert score is not None and value is not None
+    assert score is not None
+    assert value is not None
     return replace(source, mask=body(source.mask), score=score, value=value)
 
 
@@ -65,8 +66,8 @@ def is_pair(node: Node, query: Axis, keys: Axes) -> bool:
 def _body(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:
     if node in memo:
         return memo[node]
-    if isinstance(node, LEAVES) or isinstance(node, Arg):
-        made = node
+    if isinstance(node, (LEAVES, Arg)):
+        made: Node = node
     elif not is_pair(node, query, keys):
         made = Arg(node.type, node)
     elif isinstance(node, Part):

@@ -69,7 +69,9 @@ def _breach(node: Node) -> str:
             return "" if row.least <= len(node.args) <= most else "has a wrong number of arguments"
         case Contract():
             pairs = zip(node.left_dims, node.right_dims, strict=True)
-            same = all(node.left.type.dims[a].value == node.right.type.dims[b].value for a, b in pairs)
+            same = all(
+                node.left.type.dims[a].value == node.right.type.dims[b].value for a, b in pairs
+            )
             return "" if same else "contracts dims of different size"
         case Linear():
             return "" if node.arg.type.dims else "has no dims to contract"

@@ -56,9 +56,7 @@ def block(e: Elaborator, table: Table, env: Env) -> Value:
         with e.deeper(entry.name_span, env):
             return build[entry.name](e, entry.value, env, entry.name_span)
     except TypeMistake as mistake:
-        raise e.fail(
-            mistake.code, mistake.message, entry.name_span, env, mistake.help
-        ) from None
+        raise e.fail(mistake.code, mistake.message, entry.name_span, env, mistake.help) from None
 
 
 def local_scope(e: Elaborator, lets: Decoded | None, env: Env) -> Env:
@@ -91,7 +89,7 @@ def _expr(fields: Mapping[str, Entry], name: str) -> Expr | None:
     entry = fields.get(name)
     if entry is not None and isinstance(entry.value, Broken):
         raise Poisoned
-    return entry.value if entry is not None and isinstance(entry.value, syntax.Syntax) else None  # type: ignore[return-value]
+    return entry.value if entry is not None and isinstance(entry.value, syntax.Syntax) else None
 
 
 # -- attend ---------------------------------------------------------------------------------
@@ -230,18 +228,14 @@ def _listed(
     return scope, edges, at
 
 
-def _distinct(
-    e: Elaborator, key: TokenSet, query: TokenSet
-) -> tuple[TokenSet, tuple[Axis, ...]]:
+def _distinct(e: Elaborator, key: TokenSet, query: TokenSet) -> tuple[TokenSet, tuple[Axis, ...]]:
     """The key axes, renamed where queries and keys are the same set."""
     if query.axis not in key.axes:
         return key, key.axes
     return key, tuple(e.primed(axis) if axis == query.axis else axis for axis in key.axes)
 
 
-def _with_validity(
-    mask: Node | None, key: TokenSet, query: TokenSet, env: Env
-) -> Node | None:
+def _with_validity(mask: Node | None, key: TokenSet, query: TokenSet, env: Env) -> Node | None:
     from .expressions import at_token
     from .values import Token
 
@@ -288,9 +282,7 @@ def _weighted(
             "the keys of `s` must stay; softmax(s, j) is the usual one",
         )
     if weights.type.dims:
-        raise e.fail(
-            "ATT502", f"weights have no feature dims: {weights.type}", normalize.span, env
-        )
+        raise e.fail("ATT502", f"weights have no feature dims: {weights.type}", normalize.span, env)
     try:
         dims = common_dims(source.value for source in parts)
     except TypeMistake as mistake:
@@ -347,13 +339,15 @@ def _table(e: Elaborator, fields: Mapping[str, Entry], name: str) -> dict[str, E
     for item in entry.value.entries.values():
         e.is_reserved(item.name, item.name_span)
     return {
-        item.name: item.value  # type: ignore[misc]
+        item.name: item.value
         for item in entry.value.entries.values()
         if isinstance(item.value, syntax.Syntax)
     }
 
 
-def _check_carry(e: Elaborator, carry: Mapping[str, Expr], following: Mapping[str, Expr], span: Span, env: Env) -> None:
+def _check_carry(
+    e: Elaborator, carry: Mapping[str, Expr], following: Mapping[str, Expr], span: Span, env: Env
+) -> None:
     for name, expr in following.items():
         if name not in carry:
             raise e.fail("ATT509", f"`next` sets `{name}`, which is not carried", expr.span, env)
@@ -371,9 +365,7 @@ def iterate(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
     assert isinstance(step, Scalar)
     axis = e.axes.get(str(step.value))
     if axis is None or axis.size is None:
-        raise e.fail(
-            "ATT505", f"`step` is a declared axis; `{step.value}` is none", step.span, env
-        )
+        raise e.fail("ATT505", f"`step` is a declared axis; `{step.value}` is none", step.span, env)
     carry, following, yields = (_table(e, fields, name) for name in ("carry", "next", "yield"))
     _check_carry(e, carry, following, span, env)
     if axis.name in carry:
@@ -400,7 +392,9 @@ def iterate(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
 def stack_nodes(nodes: list[Node], axis: Axis) -> Node:
     """Nodes of one type at the places of a new axis."""
     first = nodes[0].type
-    return StackAxis(Type(first.kind, union(nodes) | {axis}, first.dims, first.ref), tuple(nodes), axis)
+    return StackAxis(
+        Type(first.kind, union(nodes) | {axis}, first.dims, first.ref), tuple(nodes), axis
+    )
 
 
 def _same_type(e: Elaborator, name: str, old: Node, new: Node, expr: Expr, env: Env) -> Node:
@@ -450,7 +444,15 @@ def recur(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
         if all(states[name].type.axes >= nexts[name].type.axes for name in nexts):
             break
         states = {
-            name: Param(Type(s.type.kind, s.type.axes | nexts[name].type.axes | (grown & s.type.axes), s.type.dims), s.name, "carry")
+            name: Param(
+                Type(
+                    s.type.kind,
+                    s.type.axes | nexts[name].type.axes | (grown & s.type.axes),
+                    s.type.dims,
+                ),
+                s.name,
+                "carry",
+            )
             for name, s in states.items()
         }
     outs = {name: node_of(e, expr, here) for name, expr in yields.items()}
@@ -496,7 +498,11 @@ def instance(
     for key in args:
         if key not in known:
             raise e.fail(
-                "ATT411", f"`{sub.name}` takes no `{key}`", span, env, f"it takes {', '.join(sorted(known))}"
+                "ATT411",
+                f"`{sub.name}` takes no `{key}`",
+                span,
+                env,
+                f"it takes {', '.join(sorted(known))}",
             )
     for info in sub.inputs.values():
         if info.name not in args and info.default is None:
@@ -595,4 +601,4 @@ def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec
     return found
 
 
-__all__ = ["block", "Const", "StreamInfo", "TypeMistake", "read"]
+__all__ = ["Const", "StreamInfo", "TypeMistake", "block", "read"]

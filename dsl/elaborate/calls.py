@@ -96,9 +96,7 @@ class Arguments:
             return default
         if isinstance(expr, syntax.Name) and expr.name in known:
             return expr.name
-        raise self.e.fail(
-            "ATT511", f"`{name}` is one of {', '.join(known)}", expr.span, self.env
-        )
+        raise self.e.fail("ATT511", f"`{name}` is one of {', '.join(known)}", expr.span, self.env)
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,11 @@ def call(e: Elaborator, expr: syntax.Call, env: Env) -> Value:
         hint = closest(name, known)
         if name in e.names():
             raise e.fail(
-                "ATT410", f"`{name}` is not a function", expr.function.span, env, "read it with [..]"
+                "ATT410",
+                f"`{name}` is not a function",
+                expr.function.span,
+                env,
+                "read it with [..]",
             )
         raise e.fail(
             "ATT410",
@@ -203,9 +205,7 @@ def contract(left: Node, right: Node, pairs: tuple[tuple[int, int], ...]) -> Nod
     right_dims = tuple(b for _, b in pairs)
     dims = tuple(d for n, d in enumerate(left.type.dims) if n not in left_dims)
     dims += tuple(d for n, d in enumerate(right.type.dims) if n not in right_dims)
-    return Contract(
-        Type(Kind.REAL, union((left, right)), dims), left, right, left_dims, right_dims
-    )
+    return Contract(Type(Kind.REAL, union((left, right)), dims), left, right, left_dims, right_dims)
 
 
 def dot(left: Node, right: Node) -> Node:
@@ -738,7 +738,13 @@ _ARRAYS: dict[str, Function] = {
         ("over",),
     ),
     "sparsemax": Function(
-        "sparsemax(s, over=j)", 1, 1, ("over",), _simplex(2.0), "projection on the simplex", ("over",)
+        "sparsemax(s, over=j)",
+        1,
+        1,
+        ("over",),
+        _simplex(2.0),
+        "projection on the simplex",
+        ("over",),
     ),
     "entmax": Function(
         "entmax(s, over=j, alpha=1.5)",

@@ -267,9 +267,7 @@ def adapt(
     return node
 
 
-def _adapt_axis(
-    e: Elaborator, node: Node, axis: Axis, env: Env, span: Span, name: str
-) -> Node:
+def _adapt_axis(e: Elaborator, node: Node, axis: Axis, env: Env, span: Span, name: str) -> Node:
     query, key = env.query, env.key
     assert query is not None
     own = axis in query.axes
@@ -278,9 +276,7 @@ def _adapt_axis(
         own_source = dict(flat_sources(e, query)).get(axis)
         return node if own or own_source is None else read_axis(node, axis, own_source)
     assert env.key_ref is not None
-    sides = [
-        side for side, hit in (("i", own), ("j", other)) if hit
-    ]
+    sides = [side for side, hit in (("i", own), ("j", other)) if hit]
     by_query = None if own else dict(flat_sources(e, query)).get(axis)
     by_key = None if other else dict(flat_sources(e, key)).get(axis)
     sides += ["i"] if by_query is not None else []
@@ -477,7 +473,9 @@ def _member(e: Elaborator, expr: syntax.Member, env: Env, raw: bool) -> Value:
     if isinstance(value, TokenSet):
         fields = dict(value.fields)
         if name in fields:
-            return fields[name] if raw else adapt(e, fields[name], env, frozenset(), expr.span, name)
+            return (
+                fields[name] if raw else adapt(e, fields[name], env, frozenset(), expr.span, name)
+            )
         raise e.no_member(name, tuple(fields), expr.name.span, env)
     if isinstance(value, Bundle):
         if name in value.members:

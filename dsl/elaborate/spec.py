@@ -48,7 +48,7 @@ from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
 from . import blocks, statics
-from .expressions import bind_super, elaborate
+from .expressions import bind_super, elaborate, node_of
 from .typing import TypeMistake, const, union
 from .values import Bundle, Env, Poisoned, Thunk, Token, Value, Word
 
@@ -197,9 +197,7 @@ class Elaborator:
             "`super` is what an extended spec has in this place",
         )
 
-    def no_member(
-        self, name: str, known: tuple[str, ...], span: Span, env: Env
-    ) -> Poisoned:
+    def no_member(self, name: str, known: tuple[str, ...], span: Span, env: Env) -> Poisoned:
         hint = closest(name, known)
         listed = ", ".join(known) if known else "no parts; results of attends and loops have some"
         return self.fail(
@@ -285,9 +283,7 @@ class Elaborator:
                     reserved.append((table, name))
                 if group in ("dims", "inputs", "weights") and keyword.iskeyword(name):
                     help = "dims, inputs and weights are named in calls; choose another name"
-                    self.report.error(
-                        "ATT308", f"`{name}` is a word of Python", defined.span, help
-                    )
+                    self.report.error("ATT308", f"`{name}` is a word of Python", defined.span, help)
                 elif name in owners:
                     other, span = owners[name]
                     self.report.error(
@@ -437,14 +433,12 @@ class Elaborator:
             raise self.fail("ATT307", f"`{name}` is a whole number from 1, not {value!r}", span)
         return value
 
-    def _declared_dim(
-        self, name: str, defined: Defined, above: tuple[str, ...]
-    ) -> statics.Static:
+    def _declared_dim(self, name: str, defined: Defined, above: tuple[str, ...]) -> statics.Static:
         given = self.choices.dims.get(name)
         value = defined.value
         if not isinstance(value, Table):
             assert isinstance(value, syntax.Syntax)
-            return self._dim_value(name, given, value, above)  # type: ignore[arg-type]
+            return self._dim_value(name, given, value, above)
         options = value.get("one_of")
         if isinstance(options, Items):
             return self._choice(name, options, value, given)
@@ -452,7 +446,7 @@ class Elaborator:
         if isinstance(derived, syntax.Syntax):
             if given is not None:
                 raise self.fail("ATT312", f"`{name}` is derived and cannot be given", defined.span)
-            return self._static(derived, above)  # type: ignore[arg-type]
+            return self._static(derived, above)
         default = value.get("default")
         if default is None and given is None:
             raise self.fail(
@@ -507,7 +501,7 @@ class Elaborator:
                 )
         multiple = table.get("multiple_of")
         if isinstance(multiple, syntax.Syntax):
-            divisor = self._static(multiple, above)  # type: ignore[arg-type]
+            divisor = self._static(multiple, above)
             if isinstance(divisor, Word | bool):
                 raise self.fail("ATT511", "this must be a number", multiple.span)
             step = statics.number(divisor, multiple.span)
@@ -549,7 +543,7 @@ class Elaborator:
             local = env.locals.get(found.name)
             if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
                 self.tick(found.span, env)
-                return self._evaluate(local.value, local.env, above)  # type: ignore[arg-type]
+                return self._evaluate(local.value, local.env, above)
             if local is not None:
                 raise statics.NotStatic(found.span)
             value = self.static_name(found.name, found.span, above)
@@ -643,7 +637,7 @@ class Elaborator:
                     if isinstance(like, Scalar):
                         likes.append((name, like))
                 elif isinstance(value, syntax.Syntax):
-                    size = self.size(value, Env(name))  # type: ignore[arg-type]
+                    size = self.size(value, Env(name))
                     if size.value < 1:
                         raise self.fail("ATT307", f"axis `{name}` is empty", defined.span)
                     self.axes[name] = Axis(name, "user", rank, size, name)
@@ -713,9 +707,7 @@ class Elaborator:
             raise self.fail("ATT309", f"parameter `{twice}` stands twice", defined.span)
         return tuple(params)
 
-    def shape(
-        self, items: Sequence[Expr], env: Env
-    ) -> tuple[tuple[Axis, ...], tuple[Size, ...]]:
+    def shape(self, items: Sequence[Expr], env: Env) -> tuple[tuple[Axis, ...], tuple[Size, ...]]:
         """A shape: index axes first, then feature dims."""
         axes: list[Axis] = []
         dims: list[Size] = []
@@ -724,9 +716,7 @@ class Elaborator:
             if axis is None:
                 dims.append(self.count(item, env))
             elif dims:
-                raise self.fail(
-                    "ATT502", "index axes come first in a shape", item.span, env
-                )
+                raise self.fail("ATT502", "index axes come first in a shape", item.span, env)
             else:
                 axes.append(axis)
         return tuple(axes), tuple(dims)
@@ -736,7 +726,7 @@ class Elaborator:
             return None
         local = env.locals.get(item.name)
         if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
-            return self._shape_axis(local.value, local.env)  # type: ignore[arg-type]
+            return self._shape_axis(local.value, local.env)
         if item.name in self.axes:
             return self.axes[item.name]
         token_set = self._token_set(item.name, item.span)
@@ -745,7 +735,7 @@ class Elaborator:
     def _shape_of(self, table: Table) -> tuple[tuple[Axis, ...], tuple[Size, ...]]:
         shape = table.get("shape")
         items = shape.items if isinstance(shape, Items) else ()
-        return self.shape([item for item in items if isinstance(item, syntax.Syntax)], Env(""))  # type: ignore[misc]
+        return self.shape([item for item in items if isinstance(item, syntax.Syntax)], Env(""))
 
     def _declare_weights(self, name: str, defined: Defined) -> None:
         table = defined.value
@@ -777,7 +767,7 @@ class Elaborator:
         if not isinstance(value, Items):
             return None
         numbers = [
-            self.static_number(item, Env(""))  # type: ignore[arg-type]
+            self.static_number(item, Env(""))
             for item in value.items
             if isinstance(item, syntax.Syntax)
         ]
@@ -844,7 +834,7 @@ class Elaborator:
         default_expr = table.get("default")
         default = None
         if isinstance(default_expr, syntax.Syntax):
-            default = blocks.node_of(self, default_expr, Env(name))  # type: ignore[arg-type]
+            default = node_of(self, default_expr, Env(name))
             if default.type.kind is not kind:
                 default = self._convert(default, kind, default_expr.span)
         limits = self._pair(table.get("range"))
@@ -864,7 +854,7 @@ class Elaborator:
         if not isinstance(dims, Items):
             return ()
         return self.shape(
-            [item for item in dims.items if isinstance(item, syntax.Syntax)],  # type: ignore[misc]
+            [item for item in dims.items if isinstance(item, syntax.Syntax)],
             Env(""),
         )[1]
 
@@ -908,7 +898,9 @@ class Elaborator:
 
     def token_axis(self, name: str, size: Size | None) -> Axis:
         """A new axis for a derived token set, named after its binding."""
-        while name in self.axes or any(axis.name == name for s in self.sets.values() for axis in s.axes):
+        while name in self.axes or any(
+            axis.name == name for s in self.sets.values() for axis in s.axes
+        ):
             name += "_"
         return Axis(name, "token", self._next_rank(), size, name)
 
@@ -955,7 +947,7 @@ class Elaborator:
         if isinstance(expr, syntax.Name):
             local = env.locals.get(expr.name)
             if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
-                return self.set_of(local.value, local.env)  # type: ignore[arg-type]
+                return self.set_of(local.value, local.env)
             if expr.name in self.sets:
                 return self.sets[expr.name]
         value = elaborate(self, expr, replace(env, owner=self._inline_name(expr, env)), raw=True)
@@ -984,7 +976,7 @@ class Elaborator:
         name = expr.name
         local = env.locals.get(name)
         if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
-            return self.axes_of(local.value, local.env, arg)  # type: ignore[arg-type]
+            return self.axes_of(local.value, local.env, arg)
         if name == "j" and env.query is not None:
             return (env.joint,) if env.joint is not None else env.key_axes
         if name == "i":
@@ -1017,13 +1009,11 @@ class Elaborator:
         if isinstance(expr, syntax.Name):
             local = env.locals.get(expr.name)
             if isinstance(local, Thunk) and isinstance(local.value, syntax.Syntax):
-                return self.user_axis(local.value, local.env)  # type: ignore[arg-type]
+                return self.user_axis(local.value, local.env)
             axis = self.axes.get(expr.name)
             if axis is not None and axis.role == "user":
                 return axis
-        raise self.fail(
-            "ATT505", "this must be an axis declared in `axes`", expr.span, env
-        )
+        raise self.fail("ATT505", "this must be an axis declared in `axes`", expr.span, env)
 
     # -- names and bindings -----------------------------------------------------------------
 
@@ -1098,14 +1088,14 @@ class Elaborator:
         if isinstance(defined.value, Table):
             return blocks.block(self, defined.value, env)
         assert isinstance(defined.value, syntax.Syntax)
-        return elaborate(self, defined.value, env)  # type: ignore[arg-type]
+        return elaborate(self, defined.value, env)
 
     def _super_env(self, env: Env, before: Defined | None) -> Env:
         """`super` is the definition before; in it, `super` is the one before that."""
         if before is None or not isinstance(before.value, syntax.Syntax | Broken):
             return env
         inner = self._super_env(env, before.before)
-        return env.bind({"super": Thunk(before.value, inner)})  # type: ignore[arg-type]
+        return env.bind({"super": Thunk(before.value, inner)})
 
     def block(self, table: Table, env: Env) -> Value:
         return blocks.block(self, table, env)
@@ -1251,8 +1241,7 @@ class Elaborator:
     def bounded_by_length(self, index: Node) -> bool:
         """Whether an index is only as large as the sequence, which is checked at run time."""
         return any(
-            isinstance(node, Index | Position | Length) and _sizeless(node)
-            for node in walk(index)
+            isinstance(node, Index | Position | Length) and _sizeless(node) for node in walk(index)
         )
 
     # -- specs in specs ---------------------------------------------------------------------
@@ -1329,7 +1318,7 @@ class Elaborator:
         known = isinstance(expr, syntax.Name) and self.static_name(expr.name, expr.span, ())
         if isinstance(expr, syntax.Name) and known is None:
             return {name: expr.name}
-        value = self.static(expr, env)  # type: ignore[arg-type]
+        value = self.static(expr, env)
         if isinstance(value, Size):
             return {name: value.value}
         return {name: value.text if isinstance(value, Word) else value}
@@ -1390,9 +1379,7 @@ class Elaborator:
         self._losses()
         self._updates()
         self.spec.project = tuple(
-            name
-            for name, defined in self.document.bindings.items()
-            if defined.section == "project"
+            name for name, defined in self.document.bindings.items() if defined.section == "project"
         )
         if not self.report.errors:
             self._keep()
@@ -1429,7 +1416,7 @@ class Elaborator:
 
     def _guard(self, expr: Expr, owner: str, env: Env | None = None) -> Node | None:
         try:
-            return blocks.node_of(self, expr, env or Env(owner))
+            return node_of(self, expr, env or Env(owner))
         except Poisoned:
             return None
 
@@ -1438,7 +1425,7 @@ class Elaborator:
             table = defined.value
             first = table.get("first") if isinstance(table, Table) else None
             if isinstance(first, syntax.Syntax) and name in self.spec.streams:
-                node = self._guard(first, name)  # type: ignore[arg-type]
+                node = self._guard(first, name)
                 self.spec.streams[name] = replace(self.spec.streams[name], first=node)
 
     def _outputs(self) -> None:
@@ -1448,12 +1435,12 @@ class Elaborator:
             if "heads" not in self.memo and self._has_attend():
                 self._guard(syntax.Name("heads", span=self._name_span()), "out")
         elif isinstance(defined.value, syntax.Syntax):
-            outs["x"] = (defined.value, self._out_env(defined, "out"))  # type: ignore[assignment]
+            outs["x"] = (defined.value, self._out_env(defined, "out"))
         elif isinstance(defined.value, Table):
             for entry in defined.value.entries.values():
                 if isinstance(entry.value, syntax.Syntax):
                     owner = "out" if entry.name == "x" else f"out_{entry.name}"
-                    outs[entry.name] = (entry.value, self._out_env(defined, owner))  # type: ignore[assignment]
+                    outs[entry.name] = (entry.value, self._out_env(defined, owner))
         for name, (expr, env) in outs.items():
             node = self._guard(expr, "out", env)
             if node is not None:
@@ -1477,7 +1464,7 @@ class Elaborator:
             entry = before.value.entries.get("x")
             if entry is not None and isinstance(entry.value, syntax.Syntax):
                 inner = self._out_env(before, owner)
-                return env.bind({"super": Thunk(entry.value, inner)})  # type: ignore[arg-type]
+                return env.bind({"super": Thunk(entry.value, inner)})
             before = before.before
         return self._super_env(env, before)
 
@@ -1505,22 +1492,26 @@ class Elaborator:
                 "ATT508",
                 f"the output is {node.type}; it must be real{{b, x}}[d_model]",
                 expr.span,
-                f"reduce or concat over {', '.join(extra)}" if extra else "linear(..) maps to d_model",
+                f"reduce or concat over {', '.join(extra)}"
+                if extra
+                else "linear(..) maps to d_model",
             )
 
     def _losses(self) -> None:
         for name, defined in self.document.sections.get("losses", {}).items():
             table = defined.value
             value, weight = (
-                (table.get("value"), table.get("weight")) if isinstance(table, Table) else (None,) * 2
+                (table.get("value"), table.get("weight"))
+                if isinstance(table, Table)
+                else (None,) * 2
             )
             if not isinstance(value, syntax.Syntax):
                 continue
-            node = self._guard(value, name)  # type: ignore[arg-type]
+            node = self._guard(value, name)
             step = {"step": Param(Type(Kind.INT), "step", "input")}
             factor = const(1.0)
             if isinstance(weight, syntax.Syntax):
-                factor = self._guard(weight, name, Env(name).bind(step)) or factor  # type: ignore[arg-type, assignment]
+                factor = self._guard(weight, name, Env(name).bind(step)) or factor  # type: ignore[assignment]
             if node is not None:
                 node = self._scalar(node)
                 self.spec.losses[name] = LossInfo(name, node, factor)
@@ -1544,7 +1535,7 @@ class Elaborator:
                     "ATT401", f"`{name}` is not a buffer", defined.span, "updates change buffers"
                 )
                 continue
-            node = self._guard(defined.value, name)  # type: ignore[arg-type]
+            node = self._guard(defined.value, name)
             if node is None:
                 continue
             if node.type.dims != state.dims or not node.type.axes <= set(state.axes):
@@ -1566,7 +1557,9 @@ class Elaborator:
         spec.states = {k: v for k, v in spec.states.items() if k in names or k in spec.updates}
         spec.inputs = {k: v for k, v in spec.inputs.items() if k in names}
         spec.uses = {
-            k: v for k, v in spec.uses.items() if any(isinstance(n, Use) and n.name == k for n in used)
+            k: v
+            for k, v in spec.uses.items()
+            if any(isinstance(n, Use) and n.name == k for n in used)
         }
         spec.owners = {k: v for k, v in self.owners.items() if k in owned}
         spec.core = self._core()
@@ -1642,16 +1635,16 @@ def expand_super(defined: Defined, e: Elaborator) -> Expr:
     """The expression of a field with `super` replaced by the one it replaced."""
     expr = defined.value
     assert isinstance(expr, syntax.Syntax)
-    uses = any(isinstance(item, syntax.Name) and item.name == "super" for item in _all(expr))  # type: ignore[arg-type]
+    uses = any(isinstance(item, syntax.Name) and item.name == "super" for item in _all(expr))
     if not uses:
-        return expr  # type: ignore[return-value]
+        return expr
     before = defined.before
     if before is not None and isinstance(before.value, Broken):
         raise Poisoned
     if before is None or not isinstance(before.value, syntax.Syntax):
-        name = next(i for i in _all(expr) if isinstance(i, syntax.Name) and i.name == "super")  # type: ignore[arg-type]
+        name = next(i for i in _all(expr) if isinstance(i, syntax.Name) and i.name == "super")
         raise e.no_super(name.span, None)
-    return syntax.substitute(expr, "super", expand_super(before, e))  # type: ignore[arg-type]
+    return syntax.substitute(expr, "super", expand_super(before, e))
 
 
 def _mentioned(value: Decoded) -> Iterator[str]:
@@ -1663,7 +1656,7 @@ def _mentioned(value: Decoded) -> Iterator[str]:
         for item in value.items:
             yield from _mentioned(item)
     elif isinstance(value, syntax.Syntax):
-        yield from (item.name for item in _all(value) if isinstance(item, syntax.Name))  # type: ignore[arg-type]
+        yield from (item.name for item in _all(value) if isinstance(item, syntax.Name))
 
 
 def _all(expr: Expr) -> Iterator[Expr]:

@@ -86,7 +86,7 @@ def number(value: Static, span: Span) -> float:
     """A static value as a Python number."""
     if isinstance(value, Size):
         return value.value
-    if isinstance(value, Word) or isinstance(value, bool):
+    if isinstance(value, (Word, bool)):
         raise NotStatic(span, "this is not a number")
     return value
 
@@ -156,8 +156,10 @@ def _call(expr: syntax.Call, name: Callable[[syntax.Name], Static]) -> Static:
         "max": max,
     }
     if function == "int" and len(plain) == 1:
-        return sizes.function("int", tuple(known), int(plain[0])) if known else sizes.constant(
-            int(plain[0])
+        return (
+            sizes.function("int", tuple(known), int(plain[0]))
+            if known
+            else sizes.constant(int(plain[0]))
         )
     if function == "real" and len(plain) == 1:
         return float(plain[0])

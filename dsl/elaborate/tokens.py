@@ -44,8 +44,8 @@ def token_field(a: Arguments, name: str) -> Node:
     if isinstance(value, TokenSet):
         value = Token(value, index(value.axis))
     if isinstance(a.args[0], syntax.Name) and a.args[0].name in a.e.sets:
-        token_set = a.e.sets[a.args[0].name]
-        value = Token(token_set, index(token_set.axis))
+        named = a.e.sets[a.args[0].name]
+        value = Token(named, index(named.axis))
     if isinstance(value, Node):
         value = as_node(a.e, elaborate(a.e, a.args[0], a.env), a.args[0], a.env)
         target = value.type.ref
@@ -66,7 +66,9 @@ def _token_value(a: Arguments, token: Token, name: str) -> Node:
         return _slot(token)
     if name == "pos":
         sources = flat_sources(a.e, token_set)
-        base = [ref for axis, ref in sources if axis in (a.e.sets["x"].axis, a.e.sets["context"].axis)]
+        base = [
+            ref for axis, ref in sources if axis in (a.e.sets["x"].axis, a.e.sets["context"].axis)
+        ]
         return at_token(base[0], token) if base else token.ref
     field = token_set.time if name == "time" else token_set.start
     if field is None:
@@ -195,9 +197,7 @@ def take(a: Arguments) -> Value:
     source = a.e.set_of(a.args[0], a.env)
     refs = node_of(a.e, a.args[1], a.env)
     if refs.type.ref != source.axis:
-        raise a.e.fail(
-            "ATT506", f"`take` needs refs into `{source.name}`", a.args[1].span, a.env
-        )
+        raise a.e.fail("ATT506", f"`take` needs refs into `{source.name}`", a.args[1].span, a.env)
     users = [axis for axis in refs.type.ordered if axis.role == "user"]
     if not users:
         raise a.e.fail("ATT505", "`take` needs a list of refs", a.args[1].span, a.env)
@@ -235,16 +235,13 @@ def _chosen(
 
 def cross(a: Arguments) -> Value:
     """Pairs of an index axis or token set and a token set; fields keep both axes."""
-    factors = []
-    for item in a.args:
-        found = a.e.axes_of(item, a.env, None)
-        if isinstance(found, TokenSet):
-            found = found.axes
+    axes: tuple[Axis, ...] = ()
+    for factor in a.args:
+        found = a.e.axes_of(factor, a.env, None)
         if isinstance(found, int):
-            raise a.e.fail("ATT505", "`cross` takes axes and token sets", item.span, a.env)
-        factors.append(found)
-    axes = factors[0] + factors[1]
-    sets = [found for axis in axes if (found := a.e.set_of_axis(axis)) is not None]
+            raise a.e.fail("ATT505", "`cross` takes axes and token sets", factor.span, a.env)
+        axes += found.axes if isinstance(found, TokenSet) else found
+    sets = [made for axis in axes if (made := a.e.set_of_axis(axis)) is not None]
     with_position = [item for item in sets if item.position is not None]
     last = with_position[-1] if with_position else None
     count: Node = const(1)
@@ -285,8 +282,7 @@ def sort(a: Arguments) -> Value:
     a.e.sorts[a.env.owner] = order
     refs = _unflatten(a, order, source.axes)
     if len(source.axes) == 1:
-        chosen = _chosen(a, source, axis, refs[0][1], None, _count(source))
-        return chosen
+        return _chosen(a, source, axis, refs[0][1], None, _count(source))
 
     def moved(field: Node | None) -> Node | None:
         if field is None:
@@ -395,7 +391,7 @@ def split(a: Arguments) -> Value:
 
 def members(e: Elaborator, arg: Node, token_set: TokenSet, member: Axis) -> Node:
     """Split, typed."""
-    source = e.sets[token_set.source] if token_set.source in e.sets else None
+    source = e.sets.get(token_set.source, None)
     if source is None or not token_set.size:
         raise TypeMistake("ATT516", f"`{token_set.name}` is not made of windows")
     if source.axis not in arg.type.axes:
@@ -432,7 +428,8 @@ def _reduce_segments(e: Elaborator, op: str, arg: Node, token_set: TokenSet) -> 
     if op not in ("sum", "mean"):
         raise TypeMistake("ATT505", f"`{op}` over segments: only sum and mean")
     source = e.sets[token_set.source]
-    assert source.count is not None and token_set.axis.size is not None
+    assert source.count is not None
+    assert token_set.axis.size is not None
     width = pointwise("ceil_div", source.count, const(token_set.axis.size.value))
     label = as_ref(pointwise("//", index(source.axis), width), token_set.axis)
     axes = (arg.type.axes - {source.axis}) | {token_set.axis}
@@ -449,7 +446,7 @@ def scatter(a: Arguments) -> Value:
     mode = a.word("by", "set", ("set", "add", "mean"))
     at = a.get("at")
     if at is not None:
-        refs = (node_of(a.e, at, a.env),)
+        refs: tuple[Node, ...] = (node_of(a.e, at, a.env),)
         source_axes = tuple(axis for axis in refs[0].type.ordered if axis in arg.type.axes)
         source_axes = tuple(axis for axis in source_axes if axis.role == "token")
     else:
@@ -457,9 +454,7 @@ def scatter(a: Arguments) -> Value:
     axes = (union((arg, *refs)) - set(source_axes)) | set(onto.axes)
     if at is None and source_axes:
         origin = a.e.set_of_axis(source_axes[0])
-        extra = [
-            axis for axis in (origin.over if origin else ()) if axis.role == "user"
-        ]
+        extra = [axis for axis in (origin.over if origin else ()) if axis.role == "user"]
         source_axes = tuple(sorted(extra, key=lambda axis: axis.rank)) + source_axes
         axes -= set(extra)
     result = Type(arg.type.kind, axes, arg.type.dims)

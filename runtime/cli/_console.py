@@ -84,9 +84,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def fail(message: str, code: int = 1) -> click.ClickException:
     """A mistake of the user that is not a diagnostic; the caller raises what this returns."""
-    error = click.ClickException(message)
-    error.exit_code = code
-    return error
+    return click.UsageError(message) if code == 2 else click.ClickException(message)
 
 
 def plural(count: int, noun: str) -> str:

@@ -48,9 +48,7 @@ def _is_softmax(normalize: Node) -> bool:
     if not (isinstance(total, Reduce) and total.op == "sum" and total.arg is top):
         return False
     shifted = top.args[0] if isinstance(top, Map) and top.op == "exp" else top
-    return (
-        isinstance(shifted, Map) and shifted.op == "-" and isinstance(shifted.args[0], Scores)
-    )
+    return isinstance(shifted, Map) and shifted.op == "-" and isinstance(shifted.args[0], Scores)
 
 
 def _is_dot(node: Attend, source: AttendSource) -> bool:

@@ -133,7 +133,7 @@ def _macros() -> Iterator[tuple[str, str, str, str]]:
 
     for name, defined in _prelude().sections["macros"].items():
         value = defined.value
-        meaning = format_expression(value) if isinstance(value, syntax.Syntax) else ""  # type: ignore[arg-type]
+        meaning = format_expression(value) if isinstance(value, syntax.Syntax) else ""
         yield name, "macro", defined.name, meaning
 
 
@@ -168,7 +168,7 @@ def _names(value: Decoded) -> Iterator[str]:
         for item in value.items:
             yield from _names(item)
     elif isinstance(value, syntax.Syntax):
-        yield from _operators_of(value)  # type: ignore[arg-type]
+        yield from _operators_of(value)
 
 
 def _operators_of(expr: syntax.Expr) -> Iterator[str]:

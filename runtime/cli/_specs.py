@@ -86,20 +86,17 @@ def plain_refusals() -> Iterator[None]:
         raise fail(str(error)) from error
 
 
-class Dim(click.ParamType):
-    """`name=value`; the value is a whole number, a real, true, false or a word."""
-
-    name = "name=value"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, bool | int | float | str]:
-        if isinstance(value, tuple):
-            return value[0], value[1]
-        name, sign, text = str(value).partition("=")
-        if not sign or not name.strip() or not text.strip():
-            self.fail(f"`{value}` is not of the form name=value, such as heads=8", param, ctx)
-        return name.strip(), _value(text.strip())
+def _dims(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, bool | int | float | str], ...]:
+    """`name=value` each; the value is a whole number, a real, true, false or a word."""
+    found = []
+    for item in value:
+        name, sign, text = (part.strip() for part in item.partition("="))
+        if not (name and sign and text):
+            raise click.BadParameter(f"`{item}` is not of the form name=value, such as heads=8")
+        found.append((name, _value(text)))
+    return tuple(found)
 
 
 def _value(text: str) -> bool | int | float | str:
@@ -118,7 +115,8 @@ def dims_option(command: Command) -> Command:
     option = click.option(
         "--dim",
         "dims",
-        type=Dim(),
+        metavar="NAME=VALUE",
+        callback=_dims,
         multiple=True,
         help="A dim or choice of the spec, such as heads=4; may be repeated.",
     )

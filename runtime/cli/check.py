@@ -49,7 +49,9 @@ def command(
     found: list[Diagnostic] = []
     for name in dict.fromkeys(specs):
         report = check_named(name, dict(dims)).report
-        found += sorted(report.diagnostics, key=lambda item: (item.span.source.name, item.span.start))
+        found += sorted(
+            report.diagnostics, key=lambda item: (item.span.source.name, item.span.start)
+        )
     errors = sum(item.severity == "error" for item in found)
     count = len(dict.fromkeys(specs))
     _write(found, "json" if is_json else form, count, errors)

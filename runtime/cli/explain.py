@@ -87,7 +87,9 @@ class Explanation:
         shown = console()
         shown.print(Text.assemble((self.spec.name, "bold"), f"  at {dims}, length {self.length}"))
         for same in _alike(self.chosen):
-            shown.print(Text.assemble("\n", (same[0], "bold"), " takes ", (same[1].lowering, "green")))
+            shown.print(
+                Text.assemble("\n", (same[0], "bold"), " takes ", (same[1].lowering, "green"))
+            )
             for reason in same[1].refusals:
                 _print_reason(reason)
         if not self.chosen:
@@ -146,13 +148,11 @@ def _print_reason(reason: Reason) -> None:
 
 def count(number: float) -> str:
     """`15.8 G`: a number with three digits and a unit."""
-    for unit in ("", "K", "M", "G", "T"):
-        if number < 1000:
-            break
+    units = iter(("", "K", "M", "G", "T"))
+    while number >= 999.5:
         number /= 1000
-    else:
-        unit = "P"
-    return f"{number:.3g} {unit}"
+        next(units)
+    return f"{number:.3g} {next(units, 'P')}"
 
 
 def size(number: int) -> str:

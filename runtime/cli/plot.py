@@ -14,7 +14,7 @@ from ._specs import compiled, dims_option, length_option, plain_refusals
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ._pictures import Picture, What
+    from ..pictures import Picture, What
 
 EPILOG = """\b
 Examples:
@@ -56,11 +56,14 @@ def command(
     """Plot the mask, prior, weights or scores of SPEC."""
     if output is not None and output.suffix not in (".png", ".svg", ".pdf"):
         raise click.BadParameter("end it with .png, .svg or .pdf", param_hint="--output")
-    from ._pictures import draw
+    from ..pictures import NoPicture, draw
 
     module = compiled(spec, dict(dims))
     with plain_refusals():
-        picture = draw(module, cast("What", what), length, attend)
+        try:
+            picture = draw(module, cast("What", what), length, attend)
+        except NoPicture as error:
+            raise fail(str(error)) from error
     if picture.note:
         write(picture.note, sys.stderr)
     if output is None:
@@ -77,7 +80,7 @@ def save(picture: Picture, title: str, output: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from ._pictures import distinct
+    from ..pictures import distinct
 
     panels = distinct(picture.array)[:MOST_PANELS]
     columns = min(4, len(panels))
@@ -118,7 +121,7 @@ def _print(picture: Picture, title: str) -> None:
     from rich.columns import Columns
     from rich.text import Text
 
-    from ._pictures import distinct
+    from ..pictures import distinct
 
     shown = console()
     width = shown.width if shown.is_terminal else PIPED_WIDTH
@@ -136,7 +139,8 @@ def _drawn(name: str, head: Tensor, what: str, width: int) -> Any:
 
     head = _reduced(head, width - 2)
     lines = _halves(head) if what == "mask" else _shades(head)
-    text = Text(f"{name}\n" if name else "", "bold", no_wrap=True)
+    text = Text(no_wrap=True)
+    text.append(f"{name}\n" if name else "", "bold")
     for line in lines:
         text.append_text(line)
         text.append("\n")
@@ -156,7 +160,8 @@ def _reduced(head: Tensor, width: int) -> Tensor:
     rows, columns = (-(-size // step) * step for size in values.shape)
     padded = torch.full((rows, columns), torch.nan)
     padded[: values.shape[0], : values.shape[1]] = values
-    return padded.unflatten(1, (-1, step)).unflatten(0, (-1, step)).nanmean(dim=(1, 3))
+    blocks = padded.reshape(rows // step, step, columns // step, step)
+    return torch.nanmean(blocks, dim=(1, 3))
 
 
 def _halves(head: Tensor) -> list[Any]:

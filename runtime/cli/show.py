@@ -37,9 +37,7 @@ STAGES = ("text", "syntax", "spec", "ir", "fx")
 )
 @click.option("--json", "is_json", is_flag=True, help="As JSON, on standard output.")
 @dims_option
-def command(
-    spec: str, stage: str | None, is_json: bool, dims: tuple[tuple[str, Any], ...]
-) -> None:
+def command(spec: str, stage: str | None, is_json: bool, dims: tuple[tuple[str, Any], ...]) -> None:
     """Show SPEC: a page to read, or with --stage one of its forms."""
     given: Dims = dict(dims)
     if stage is None and not is_json:

@@ -527,7 +527,7 @@ def elaborated(name: str, *changes: tuple[str, str]) -> TypedSpec:
 def test_every_library_spec_keeps_what_it_declares(name: str) -> None:
     found = check(name=name)
     assert found.spec is not None
-    judgement = judge(found.spec)
+    judgement = judge(found.spec, memory_given=found.spec.memory)
     assert judgement.keeps(found.spec.causality or "none")  # type: ignore[arg-type]
 
 

@@ -1,0 +1,240 @@
+"""Pictures of a module: masks, priors, weights and scores as arrays, and as SVG for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..dsl.core import Attend, Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .api import Spec
+    from .module import Module
+
+What = Literal["mask", "prior", "weights", "scores"]
+
+
+class NoPicture(ValueError):
+    """There is nothing to draw: no attend of its own, or none of that name."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An array (heads, queries, keys) with what to write at its axes.
+
+    note   what else should be said, such as that the spec has no prior
+    """
+
+    what: What
+    attend: str
+    array: Tensor
+    rows: str
+    columns: str
+    note: str = ""
+
+
+def draw(
+    module: Module, what: What, length: int, attend: str | None = None, seed: int = 0
+) -> Picture:
+    """Evaluate what is asked for on random tokens; the prior on tokens that are zero."""
+    import torch
+
+    name, node = _attend(module, attend)
+    piece = "weights" if what == "weights" else "scores"
+    with torch.no_grad():
+        call = arguments(module, length, seed)
+        note = ""
+        if what == "prior":
+            made = _tap(
+                module, f"{name}.{piece}", {k: _without_content(v) for k, v in call.items()}
+            )
+            if not _varies(made):
+                note = "no prior: the score depends on content alone; these are random scores"
+                made = _tap(module, f"{name}.{piece}", call)
+        else:
+            made = _tap(module, f"{name}.{piece}", call)
+        if what == "mask":
+            made = torch.isfinite(made)
+    rows, columns = node.query.name, node.sources[0].axes[-1].name
+    return Picture(what, name, _by_head(made), f"query ({rows})", f"key ({columns})", note)
+
+
+def _attend(module: Module, wanted: str | None) -> tuple[str, Attend]:
+    """The attend to look into, by name, else the one that makes the heads."""
+    found = {n: node for n, node in module.spec.bindings.items() if isinstance(node, Attend)}
+    if not found:
+        inner = ", ".join(sorted({sub.name for sub in module.spec.uses.values()}))
+        hint = f"; plot a spec that it uses: {inner}" if inner else ""
+        raise NoPicture(f"`{module.spec.name}` has no attend of its own{hint}")
+    if wanted is not None and wanted not in found:
+        raise NoPicture(f"there is no attend `{wanted}`; there are {', '.join(found)}")
+    name = wanted or ("heads" if "heads" in found else next(iter(found)))
+    return name, found[name]
+
+
+def _tap(module: Module, name: str, call: dict[str, Any]) -> Tensor:
+    from ..dsl.elaborate.typing import TypeMistake
+
+    try:
+        return module.taps(name, **call)[name].float()
+    except TypeMistake as mistake:
+        raise NoPicture(f"`{name}`: {mistake.message}") from mistake
+
+
+def arguments(module: Module, length: int, seed: int = 0) -> dict[str, Any]:
+    """Random arguments for one example: tokens, and every input that the call must give."""
+    import torch
+
+    random = torch.Generator().manual_seed(seed)
+    width = int(module.spec.dims.get("d_model", 1))
+    call: dict[str, Any] = {}
+    if "x" in module.argument_names:
+        call["x"] = torch.randn(1, length, width, generator=random)
+    for info in module.spec.inputs.values():
+        if info.default is None:
+            call[info.name] = _input(info, length, random)
+    return call
+
+
+def _input(info: Any, length: int, random: Any) -> Tensor:
+    import torch
+
+    sizes = [
+        1 if a.role == "batch" else a.size.value if a.size else length for a in info.type.ordered
+    ]
+    shape = (*sizes, *(dim.value for dim in info.type.dims))
+    if info.type.kind is Kind.REAL:
+        return torch.randn(shape, generator=random)
+    low, high = info.bounds or (0, 1)
+    made = torch.randint(int(low), int(high) + 1, shape, generator=random)
+    return made.bool() if info.type.kind is Kind.BOOL else made
+
+
+def _without_content(value: Any) -> Any:
+    return value * 0 if value.is_floating_point() else value
+
+
+def _varies(scores: Tensor) -> bool:
+    """Whether visible scores differ from each other."""
+    seen = scores[scores.isfinite()]
+    return bool(seen.numel()) and bool((seen.max() - seen.min()).abs() > 1e-6)
+
+
+def _by_head(array: Tensor) -> Tensor:
+    """(heads, queries, keys) of the first example; other axes count as heads."""
+    array = array[0] if array.dim() > 2 else array
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def distinct(array: Tensor) -> list[tuple[str, Tensor]]:
+    """The heads with their names, equal neighbours together: `heads 0-7`."""
+    import torch
+
+    groups: list[tuple[int, int, Any]] = []
+    for number, head in enumerate(array):
+        if groups and torch.equal(groups[-1][2], head):
+            groups[-1] = (groups[-1][0], number, head)
+        else:
+            groups.append((number, number, head))
+    if len(groups) == 1:
+        return [("", groups[0][2])] if len(array) == 1 else [("every head", groups[0][2])]
+    return [
+        (f"head {first}" if first == last else f"heads {first}-{last}", head)
+        for first, last, head in groups
+    ]
+
+
+# -- notebooks ------------------------------------------------------------------------------
+
+_CELL = 6
+_MOST_CELLS = 96
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Who sees whom, (heads, queries, keys) of bools, shown as a picture in notebooks."""
+
+    name: str
+    array: Tensor
+
+    def __repr__(self) -> str:
+        heads, queries, keys = self.array.shape
+        seen = float(self.array.float().mean())
+        return f"Mask({self.name}: {heads} heads, {queries} x {keys}, {seen:.1%} allowed)"
+
+    def _repr_svg_(self) -> str:
+        return "".join(["<svg xmlns='http://www.w3.org/2000/svg'", *self._svg()])
+
+    def _repr_html_(self) -> str:
+        return f"<figure>{self._repr_svg_()}<figcaption>{escape(repr(self))}</figcaption></figure>"
+
+    def _svg(self) -> Iterator[str]:
+        panels = [
+            (name, head[:_MOST_CELLS, :_MOST_CELLS]) for name, head in distinct(self.array)[:8]
+        ]
+        rows, columns = panels[0][1].shape
+        step = columns * _CELL + 12
+        yield f" width='{step * len(panels)}' height='{rows * _CELL + 18}' font-size='11'>"
+        for number, (name, head) in enumerate(panels):
+            yield f"<g transform='translate({number * step},0)'>"
+            yield f"<text x='0' y='12' fill='currentColor'>{escape(name)}</text>"
+            yield _frame(rows, columns)
+            yield from _cells(head)
+            yield "</g>"
+        yield "</svg>"
+
+
+def _frame(rows: int, columns: int) -> str:
+    width, height = columns * _CELL, rows * _CELL
+    return f"<rect y='16' width='{width}' height='{height}' fill='#eef' stroke='#99a'/>"
+
+
+def _cells(head: Tensor) -> Iterator[str]:
+    """One rectangle per run of allowed keys."""
+    for row, values in enumerate(head.tolist()):
+        start = None
+        for column, allowed in enumerate([*values, False]):
+            if allowed and start is None:
+                start = column
+            elif not allowed and start is not None:
+                x, width = start * _CELL, (column - start) * _CELL
+                y = 16 + row * _CELL
+                yield f"<rect x='{x}' y='{y}' width='{width}' height='{_CELL}' fill='#36c'/>"
+                start = None
+
+
+def mask_of(module: Module, length: int = 32, attend: str | None = None) -> Mask:
+    """The mask of an attend of a module at some length."""
+    picture = draw(module, "mask", length, attend)
+    return Mask(f"{module.spec.name}, {picture.attend}", picture.array.bool())
+
+
+def spec_html(spec: Spec) -> str:
+    """A spec for a notebook: what it is, its formula, its parameters, its mask."""
+    from ..dsl.notation import formula
+
+    typed = spec.typed
+    lines = "\n".join(formula(spec.document, typed))
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(str(value).lower())}</td></tr>"
+        for name, value in typed.dims.items()
+    )
+    return (
+        f"<div><h4>{escape(spec.name)} {escape(typed.entry)}</h4><p>{escape(typed.doc)}</p>"
+        f"<pre>{escape(lines)}</pre><table>{rows}</table>{_small_mask(spec)}</div>"
+    )
+
+
+def _small_mask(spec: Spec) -> str:
+    from ..compiler.lower import NotLowered
+    from .api import compile
+    from .module import ArgumentMistake
+
+    try:
+        return mask_of(compile(spec, lowering="dense"), 32)._repr_html_()
+    except (NoPicture, ArgumentMistake, NotLowered):
+        return ""
