@@ -336,6 +336,34 @@ MISTAKES: dict[str, Mistake] = {
         "extends: softmax\nlet: {y: {use: {spec: sliding_window, with: {left: 3}, x: x}}}\nout: y",
     ),
     # Names and inheritance
+    "ATT313": Mistake(
+        "A stream that the block must treat",
+        "The spec in `use` has a second stream that its block normalises and adds to, as it does "
+        "to x. Only the block can say how: pass the stream on by name, and give its new value in "
+        "`out`.",
+        """attnc: 1
+name: packed_block
+let:
+  attended:
+    use: {spec: luna, x: layer_norm(x)}
+out: x + attended
+""",
+        """attnc: 1
+name: packed_block
+tokens:
+  packed: slots(16)
+weights:
+  start: {shape: [packed, d_model], init: normal}
+streams:
+  p: {over: packed, dims: [d_model], first: start}
+let:
+  attended:
+    use: {spec: luna, x: "layer_norm(x, as=norm_x)", p: p}
+out:
+  x: x + attended.x
+  p: layer_norm(p + attended.p, as=norm_p)
+""",
+    ),
     "ATT401": Mistake(
         "Unknown name",
         "The name is declared nowhere: not in this spec, not in those it extends, and it is no "

@@ -914,17 +914,11 @@ def _use(e: Dense, node: Use) -> Value:
 
 
 def _in_order(e: Dense, value: Value, name: str, sub: Any) -> Any:
+    """An argument of a used spec; a stream has every axis of its type, the batch's at least."""
     if name in sub.streams:
-        wanted = len(sub.streams[name].type.axes)
-        if len(value.axes) < wanted:
-            raise NotLowered(Const(_bool_type(), False), f"stream `{name}` lacks axes")
+        axes = by_rank((e.spec.axes["b"], *value.axes))
+        value = Value(e.expand(value, axes), axes, value.dims, value.wide)
     return e.narrowed(Value(e.tensor(value), value.axes, value.dims, value.wide))
-
-
-def _bool_type() -> Any:
-    from ...dsl.core import Type
-
-    return Type(Kind.BOOL)
 
 
 def _passed_on(e: Dense, node: Use) -> dict[str, Any]:

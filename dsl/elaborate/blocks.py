@@ -512,6 +512,15 @@ def instance(
     e.spec.uses[name] = sub
     bubbling = [stream for stream in sub.streams if stream not in args]
     for stream in bubbling:
+        treatment = sub.streams[stream].block
+        if treatment != "none" and not e.muted_streams:
+            raise e.fail(
+                "ATT313",
+                f"`{sub.name}` wants its stream `{stream}` treated by the block (`block: {treatment}`)",
+                span,
+                env,
+                f"give `{stream}: ..` in `use`, and say under `{stream}:` in `out` what becomes of it",
+            )
         value = e.stream_value(stream, _outer_type(sub.streams[stream].type, sub, args, e), span)
         if value is not None:
             args[stream] = value
@@ -519,7 +528,10 @@ def instance(
     nodes = tuple(args.values())
     members = {}
     for output, node in sub.outputs.items():
-        result = _outer_type(node.type, sub, args, e)
+        inner = sub.streams[output].type if output in sub.streams else node.type
+        if output == "x" and [d.value for d in inner.dims] == [e.dim("d_model").value]:
+            inner = Type(inner.kind, inner.axes, (e.dim("d_model"),))
+        result = _outer_type(inner, sub, args, e)
         members[output] = Use(result, name, keys, nodes, output)
         e.spec.spans.setdefault(members[output], span)
     for stream in sub.streams:
@@ -541,6 +553,11 @@ def _outer_type(inner: Type, sub: TypedSpec, args: Mapping[str, Node], e: Elabor
     if outer is None:
         outer = e.primed(outer_x) if outer_x != e.sets["x"].axis else e.sets["context"].axis
     mapping[context_axis] = e.primed(outer) if outer == outer_x else outer
+    for name, info in sub.streams.items():
+        given = args.get(name)
+        inside = [axis for axis in info.type.tokens if axis not in mapping]
+        outside = [axis for axis in given.type.tokens if axis != outer_x] if given else []
+        mapping.update(zip(inside, outside, strict=False))
     axes = frozenset(mapping.get(axis, axis) for axis in inner.axes)
     return Type(inner.kind, axes, inner.dims)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ._console import console, write
@@ -19,7 +18,7 @@ class Reporter:
 
     def __init__(self, steps: int) -> None:
         self.steps, self.seed = steps, 0
-        self.bar: Progress | None = _bar() if sys.stderr.isatty() else None
+        self.bar: Progress | None = bar() if sys.stderr.isatty() else None
         self.task: TaskID | None = None
 
     def __enter__(self) -> Reporter:
@@ -27,9 +26,7 @@ class Reporter:
             self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.bar is not None:
             self.bar.stop()
 
@@ -54,8 +51,15 @@ class Reporter:
             write(f"{head}  {losses}  {point.seconds:.1f} s", sys.stderr)
 
 
-def _bar() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def bar() -> Progress:
+    """A progress bar on standard error, with a field `loss` for a text."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),

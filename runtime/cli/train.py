@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._console import console, fail, print_json, write
-from ._specs import Dim, dims_option
+from ._specs import dims_option
 
 if TYPE_CHECKING:
     from ..training.data import Corpus
@@ -36,10 +36,23 @@ Ctrl-C saves a checkpoint.
 STOPPED = 130
 
 
+def _named_specs(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    """`name=spec` each."""
+    pairs = [tuple(part.strip() for part in item.partition("=")) for item in value]
+    for item, (name, sign, spec) in zip(value, pairs, strict=True):
+        if not (name and sign and spec):
+            raise click.BadParameter(f"`{item}` is not of the form name=spec, such as first=alibi")
+    return tuple((name, spec) for name, _, spec in pairs)
+
+
 @click.command(epilog=EPILOG)
 @click.argument("spec", required=False, metavar="MODEL_SPEC")
 @click.argument("more", nargs=-1, metavar="[PATH]...")
-@click.option("--data", multiple=True, metavar="PATH", help="Files or directories; may be repeated.")
+@click.option(
+    "--data", multiple=True, metavar="PATH", help="Files or directories; may be repeated."
+)
 @click.option("--max-chars", type=click.IntRange(1), help="Read no more than so many characters.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of the optimiser.  [default: 1000]")
 @click.option("--batch", type=click.IntRange(1), help="Windows in a step.  [default: 16]")
@@ -49,8 +62,17 @@ STOPPED = 130
 @click.option("--seed", type=click.IntRange(0), multiple=True, help="A seed; may be repeated.")
 @click.option("--seeds", type=click.IntRange(1), help="The seeds 0 .. K-1.", metavar="K")
 @dims_option
-@click.option("--set", "specs", type=Dim(), multiple=True, help="A spec inside: first=additive.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Directory of the run.")
+@click.option(
+    "--set",
+    "specs",
+    metavar="NAME=SPEC",
+    callback=_named_specs,
+    multiple=True,
+    help="The spec of a part, such as first=causal_additive; may be repeated.",
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Directory of the run."
+)
 @click.option(
     "--resume", type=click.Path(file_okay=False, path_type=Path), help="Go on with the run in DIR."
 )
@@ -132,7 +154,9 @@ def _seeds(listed: tuple[int, ...], count: int | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(listed)) or tuple(range(count or 1))
 
 
-def _resumed(folder: Path, out: Path | None, data: tuple[str, ...], options: dict[str, Any]) -> Plan:
+def _resumed(
+    folder: Path, out: Path | None, data: tuple[str, ...], options: dict[str, Any]
+) -> Plan:
     """The plan in the directory, with more steps where they are asked for."""
     from dataclasses import replace
 
@@ -258,7 +282,9 @@ def _tell_data(corpus: Corpus, files: int, skipped: int) -> None:
         f"{files} file(s), {corpus.training.numel():,} characters to train on and "
         f"{corpus.validation.numel():,} held out, vocabulary {len(corpus.vocabulary)}"
     )
-    write(text + (f"; {skipped} file(s) that are no text passed over" if skipped else ""), sys.stderr)
+    write(
+        text + (f"; {skipped} file(s) that are no text passed over" if skipped else ""), sys.stderr
+    )
 
 
 def _print(records: list[Record]) -> None:

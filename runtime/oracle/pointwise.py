@@ -148,7 +148,7 @@ def apply(name: str, args: list[Tensor]) -> Tensor:
         args = [arg.double() for arg in args]
     for _, default in POINTWISE[name].keywords[len(args) - POINTWISE[name].least :]:
         args = [*args, torch.tensor(default, dtype=torch.float64)]
-    wide = list(torch.broadcast_tensors(*args))  # type: ignore[no-untyped-call]
+    wide = list(torch.broadcast_tensors(*args))
     result = FUNCTIONS[name](*wide)
     if result.requires_grad:
         _keep_zeros(result, wide)
@@ -169,7 +169,7 @@ def _keep_zeros(result: Tensor, args: list[Tensor]) -> None:
             return gradient
         return torch.where(silent["places"], 0.0, gradient)
 
-    result.register_hook(look)  # type: ignore[no-untyped-call]
+    result.register_hook(look)
     for arg in args:
         if arg.requires_grad and arg is not result:
-            arg.register_hook(cut)  # type: ignore[no-untyped-call]
+            arg.register_hook(cut)
