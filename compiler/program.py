@@ -19,7 +19,7 @@ class Signature:
     """Which optional arguments are given, whether in training, which results are wanted.
 
     given   names among context, valid, context_valid, q_start, k_start, head_start, inputs,
-            streams, and `inject:name`
+            streams, `inject:name`, and `q_start per example` where positions differ by example
     wants   names of results; empty means the outputs of the spec
     core    the attention core alone: heads from the bindings of `project`
     """

@@ -461,13 +461,13 @@ def _binary(expr: syntax.Binary, scope: Scope) -> Text:
         case "-":
             return Text(f"{left.at(_SUM)} − {right.at(_REDUCED)}", _SUM)
         case "*" | "@":
-            return _product(expr, left, right)
+            return _product(left, right)
         case "//":
             return Text(f"⌊{left.at(_QUOTIENT)} / {right.at(_PREFIX)}⌋")
         case "%":
             return Text(f"{left.at(_PREFIX)} mod {right.at(_PREFIX)}", _QUOTIENT)
         case "**":
-            return _power(expr, left, right)
+            return _power(left, right)
         case _:
             return Text(f"{left.at(_QUOTIENT)} {expr.op} {right.at(_PREFIX)}", _QUOTIENT)
 
@@ -477,17 +477,17 @@ def _plus(left: str, right: str) -> str:
     return f"{left} − {right[1:]}" if right.startswith("−") else f"{left} + {right}"
 
 
-def _product(expr: syntax.Binary, left: Text, right: Text) -> Text:
+def _product(left: Text, right: Text) -> Text:
     """`a b`; a cross where a number stands on the right, so that digits do not meet."""
     factor = right.at(_PREFIX)
     sign = " × " if factor[:1].isdigit() or factor[:1] == "−" else " "
     return Text(f"{left.at(_PRODUCT)}{sign}{factor}", _PRODUCT)
 
 
-def _power(expr: syntax.Binary, left: Text, right: Text) -> Text:
-    exponent = expr.right
-    if isinstance(exponent, syntax.Number) and isinstance(exponent.value, int):
-        return Text(left.at(_ATOM) + str(exponent.value).translate(_SUPERSCRIPTS), _POWER)
+def _power(left: Text, right: Text) -> Text:
+    digits = right.text.replace("−", "-")
+    if digits.removeprefix("-").isdecimal():
+        return Text(left.at(_ATOM) + digits.translate(_SUPERSCRIPTS), _POWER)
     return Text(f"{left.at(_ATOM)}^{right.at(_ATOM)}", _POWER)
 
 

@@ -26,6 +26,8 @@ from ..dsl.core import (
     Norm,
     Param,
     TypedSpec,
+    Use,
+    operands,
     walk,
 )
 from ..dsl.elaborate.expressions import part
@@ -96,6 +98,7 @@ class Module(nn.Module):
             isinstance(node, Param) and node.name == "context" for node in nodes
         )
         self._params = {node.name for node in nodes if isinstance(node, Param)}
+        self._needed_streams = self._find_needed_streams()
         self._build(nodes)
 
     # -- parameters -------------------------------------------------------------------------
@@ -196,6 +199,19 @@ class Module(nn.Module):
             self.compiled(self._usual())
         self.training = mode
 
+    def _find_needed_streams(self) -> list[str]:
+        """Streams without a first value that something reads; specs inside have their own."""
+        read = {
+            arg.name
+            for root in self._roots.values()
+            for node in walk(root)
+            if not isinstance(node, Use)
+            for arg in operands(node)
+            if isinstance(arg, Param) and arg.role == "stream"
+        }
+        streams = self.spec.streams.values()
+        return [info.name for info in streams if info.first is None and info.name in read]
+
     def _usual(self) -> Signature:
         """The signature of a call that gives what it must."""
         must = {
@@ -203,6 +219,7 @@ class Module(nn.Module):
             for info in self.spec.inputs.values()
             if info.default is None and info.name in self._params
         }
+        must.update(self._needed_streams)
         if self.spec.memory and self._needs_context and not self.options.core:
             must.add("context")
         return self._signature(frozenset(must))
@@ -285,12 +302,13 @@ class Module(nn.Module):
             lead = ["x", "context"]
         return (*lead, *self.spec.inputs)
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, x: Any = None, context: Any = None, *more: Any, **inputs: Any) -> Any:
         """The results of the spec: one tensor, or a dict where `out` is a map.
 
         Shapes:
             x        (batch, length, d_model); context (batch, context length, d_model), x unless given
-            inputs   as declared, under their names; models take theirs first
+            inputs   as declared, under their names or in order after context; models that take
+                     no x have theirs first, and the core of a spec its bindings of `project`
             valid, context_valid   (batch, length) bool, False for padding
         Options:
             q_start, k_start   positions of the first query and key: a number, per example
@@ -302,8 +320,8 @@ class Module(nn.Module):
         Raises:
             ArgumentMistake: an unknown name, a missing input, a wrong shape or dtype.
         """
-        call_seed = kwargs.pop("call_seed", None)
-        given = self._bind(args, kwargs)
+        call_seed = inputs.pop("call_seed", None)
+        given = self._bind(_positional(x, context, *more), inputs)
         signature = self._signature(_optional(given, self))
         compiled = self.compiled(signature)
         made = compiled.function(self, *self._values(compiled.names, given, call_seed))
@@ -324,7 +342,7 @@ class Module(nn.Module):
             raise ArgumentMistake(
                 f"`{self.spec.name}` takes {len(names)} positional argument(s): {', '.join(names)}"
             )
-        given = dict(zip(names, args, strict=False))
+        given = {name: value for name, value in zip(names, args, strict=False) if value is not None}
         inject = kwargs.pop("inject", None) or {}
         known = {*names, "context", *self.spec.streams, *VALIDITY, *OFFSETS}
         for name, value in kwargs.items():
@@ -367,6 +385,7 @@ class Module(nn.Module):
         for info in spec.inputs.values():
             if info.default is None and info.name in self._params:
                 needed.append(info.name)
+        needed += self._needed_streams
         for name in needed:
             if name not in given:
                 raise ArgumentMistake(f"`{spec.name}` needs the argument `{name}`")
@@ -534,6 +553,14 @@ class Module(nn.Module):
         return state
 
 
+def _positional(*args: Any) -> tuple[Any, ...]:
+    """The arguments that were given by place."""
+    count = len(args)
+    while count and args[count - 1] is None:
+        count -= 1
+    return args[:count]
+
+
 def _class_name(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_")) or "Spec"
 
@@ -585,6 +612,8 @@ def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
         if name == "context" and module.spec.same_context:
             continue
         found.add(name)
+        if name in OFFSETS and isinstance(value, Tensor) and value.dim():
+            found.add(f"{name} per example")
     return frozenset(found)
 
 

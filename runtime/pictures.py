@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..dsl.core import Attend, Kind
+from ..dsl.core import Attend, Kind, Type
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,37 +43,43 @@ def draw(
     """Evaluate what is asked for on random tokens; the prior on tokens that are zero."""
     import torch
 
-    name, node = _attend(module, attend)
-    piece = "weights" if what == "weights" else "scores"
+    path, module, name = _attend(module, attend)
+    piece = f"{name}.{'weights' if what == 'weights' else 'scores'}"
+    note = ""
     with torch.no_grad():
         call = arguments(module, length, seed)
-        note = ""
         if what == "prior":
-            made = _tap(
-                module, f"{name}.{piece}", {k: _without_content(v) for k, v in call.items()}
-            )
+            made = _tap(module, piece, {key: _without_content(v) for key, v in call.items()})
             if not _varies(made):
                 note = "no prior: the score depends on content alone; these are random scores"
-                made = _tap(module, f"{name}.{piece}", call)
-        else:
-            made = _tap(module, f"{name}.{piece}", call)
+        if what != "prior" or note:
+            made = _tap(module, piece, call)
         if what == "mask":
             made = torch.isfinite(made)
-    rows, columns = node.query.name, node.sources[0].axes[-1].name
-    return Picture(what, name, _by_head(made), f"query ({rows})", f"key ({columns})", note)
+    node = module.spec.bindings[name]
+    assert isinstance(node, Attend)
+    rows, columns = f"query ({node.query})", f"key ({node.sources[0].axes[-1]})"
+    return Picture(what, f"{path}{name}", _by_head(made), rows, columns, note)
 
 
-def _attend(module: Module, wanted: str | None) -> tuple[str, Attend]:
-    """The attend to look into, by name, else the one that makes the heads."""
-    found = {n: node for n, node in module.spec.bindings.items() if isinstance(node, Attend)}
+def _attend(module: Module, wanted: str | None) -> tuple[str, Module, str]:
+    """Path, module and name of an attend: the one wanted, else the one that makes the heads.
+
+    A spec without attends of its own shows the first of a spec that it uses.
+    """
+    from .module import Module as Compiled
+
+    found: dict[str, tuple[str, Module, str]] = {}
+    for path, inner in module.named_modules():
+        if isinstance(inner, Compiled):
+            head = f"{path}." if path else ""
+            names = [n for n, node in inner.spec.bindings.items() if isinstance(node, Attend)]
+            found.update({head + name: (head, inner, name) for name in names})
     if not found:
-        inner = ", ".join(sorted({sub.name for sub in module.spec.uses.values()}))
-        hint = f"; plot a spec that it uses: {inner}" if inner else ""
-        raise NoPicture(f"`{module.spec.name}` has no attend of its own{hint}")
+        raise NoPicture(f"`{module.spec.name}` has no attend")
     if wanted is not None and wanted not in found:
         raise NoPicture(f"there is no attend `{wanted}`; there are {', '.join(found)}")
-    name = wanted or ("heads" if "heads" in found else next(iter(found)))
-    return name, found[name]
+    return found[wanted or ("heads" if "heads" in found else next(iter(found)))]
 
 
 def _tap(module: Module, name: str, call: dict[str, Any]) -> Tensor:
@@ -82,7 +88,8 @@ def _tap(module: Module, name: str, call: dict[str, Any]) -> Tensor:
     try:
         return module.taps(name, **call)[name].float()
     except TypeMistake as mistake:
-        raise NoPicture(f"`{name}`: {mistake.message}") from mistake
+        head = name.split(".")[0]
+        raise NoPicture(f"`{head}` has several key sets, which are no one picture") from mistake
 
 
 def arguments(module: Module, length: int, seed: int = 0) -> dict[str, Any]:
@@ -94,24 +101,28 @@ def arguments(module: Module, length: int, seed: int = 0) -> dict[str, Any]:
     call: dict[str, Any] = {}
     if "x" in module.argument_names:
         call["x"] = torch.randn(1, length, width, generator=random)
+    if getattr(module.spec, "memory", False):
+        call["context"] = torch.randn(1, length, width, generator=random)
     for info in module.spec.inputs.values():
         if info.default is None:
-            call[info.name] = _input(info, length, random)
+            call[info.name] = _random(info.type, info.bounds, length, random)
+    for stream in module.spec.streams.values():
+        if stream.first is None:
+            call[stream.name] = _random(stream.type, None, length, random)
     return call
 
 
-def _input(info: Any, length: int, random: Any) -> Tensor:
+def _random(kind: Type, bounds: tuple[int, int] | None, length: int, random: Any) -> Tensor:
+    """A random array of a type, axes without a size `length` long."""
     import torch
 
-    sizes = [
-        1 if a.role == "batch" else a.size.value if a.size else length for a in info.type.ordered
-    ]
-    shape = (*sizes, *(dim.value for dim in info.type.dims))
-    if info.type.kind is Kind.REAL:
+    sizes = [1 if a.role == "batch" else a.size.value if a.size else length for a in kind.ordered]
+    shape = (*sizes, *(dim.value for dim in kind.dims))
+    if kind.kind is Kind.REAL:
         return torch.randn(shape, generator=random)
-    low, high = info.bounds or (0, 1)
+    low, high = bounds or (0, 1)
     made = torch.randint(int(low), int(high) + 1, shape, generator=random)
-    return made.bool() if info.type.kind is Kind.BOOL else made
+    return made.bool() if kind.kind is Kind.BOOL else made
 
 
 def _without_content(value: Any) -> Any:

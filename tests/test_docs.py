@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 import attnc
+import pytest
 from attnc.dsl import api
 from attnc.dsl.mistakes import whole
 from attnc.dsl.source import Source

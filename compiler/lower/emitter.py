@@ -163,11 +163,19 @@ class Emitter:
         assert name in OFFSETS
         return self.inputs[name] if name in given else 0
 
+    def _is_per_example(self, axis: Axis) -> bool:
+        """Whether positions along an axis differ from example to example."""
+        if axis.role == "head":
+            return False
+        given = self.program.signature.given
+        own = axis.base != "context" or "context" in given or "k_start" in given
+        name = "k_start" if axis.base == "context" and own else "q_start"
+        return f"{name} per example" in given
+
     def position(self, axis: Axis) -> Value:
         """Global positions along x, context or h."""
         start = self.offset(axis)
-        batched = start != 0 and axis.role == "token"
-        if not batched:
+        if not self._is_per_example(axis):
             node = self.call(ops.positions, self.like(), self.size(axis), start)
             return Value(node, (axis,))
         node = self.call(ops.token_positions, self.like(), self.size(axis), start)

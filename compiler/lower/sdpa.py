@@ -80,7 +80,7 @@ def match(node: Attend, spec: TypedSpec, training: bool, parts: frozenset[str]) 
 
 def _match_source(node: Attend, score: Node, mask: Node | None, value: Node) -> Match | Refusal:
     terms = _terms(score)
-    products = [(term, _scaled_dot(term)) for term in terms]
+    products = [(term, _product(term, node)) for term in terms]
     dots = [(term, found) for term, found in products if found is not None]
     if len(dots) != 1:
         worst = next((term for term, found in products if found is None), score)
@@ -141,6 +141,15 @@ def _plus(left: Node, right: Node) -> Node:
     from ...dsl.elaborate.typing import pointwise
 
     return pointwise("+", left, right)
+
+
+def _product(term: Node, node: Attend) -> tuple[float, Node, Node] | None:
+    """A scaled dot product of something of the query with something of the key."""
+    found = _scaled_dot(term)
+    if found is None:
+        return None
+    sides = {(node.query in side.type.axes, node.joint in side.type.axes) for side in found[1:]}
+    return found if sides == {(True, False), (False, True)} else None
 
 
 def _scaled_dot(node: Node) -> tuple[float, Node, Node] | None:

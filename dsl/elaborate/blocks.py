@@ -597,13 +597,21 @@ def stack(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
     return Bundle({"x": x, **carried}, x)
 
 
+def _times(e: Elaborator, expr: Expr, env: Env) -> int:
+    """How many layers of a kind; none at all is possible, as in `layers - 1` of one layer."""
+    times = e.size(expr, env).value
+    if times < 0:
+        raise e.fail("ATT307", f"a layer stands 0 times or more, not {times}", expr.span, env)
+    return times
+
+
 def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec]:
     found: list[TypedSpec] = []
     for item in items.items:
         if not isinstance(item, Table):
             continue
         times_expr = _expr(item.entries, "times")
-        times = 1 if times_expr is None else e.count(times_expr, env).value
+        times = 1 if times_expr is None else _times(e, times_expr, env)
         nested = item.get("layers")
         if isinstance(nested, Items):
             inner = _layers(e, nested, env, span)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ...dsl import api, syntax
-from ...dsl.causality import judge
 from ...dsl.core import TypedSpec
 from ...dsl.document import Document
 from ...dsl.library import family, library_paths, prelude_path
@@ -44,6 +43,7 @@ def row(name: str) -> Row:
     checked.report.raise_errors()
     assert checked.spec is not None
     assert checked.document is not None
+    assert checked.judgement is not None
     spec, document = checked.spec, checked.document
     declared = document.text("causality")
     return Row(
@@ -52,15 +52,10 @@ def row(name: str) -> Row:
         family=family(name),
         doc=spec.doc,
         declared=declared,
-        derived=contract(spec),
+        derived=checked.judgement.derived,
         cost=cost(document.source.text),
         lowerings=lowerings(spec),
     )
-
-
-def contract(spec: TypedSpec) -> str:
-    """The strongest causal contract that is derived."""
-    return judge(spec, bool(getattr(spec, "memory", False))).derived
 
 
 def lowerings(spec: TypedSpec) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import click
 
@@ -49,8 +49,16 @@ def _check_text(name: str, data: bytes, dims: Dims | None) -> Checked:
         return api.Checked(None, None, report)
 
 
-def typed(name: str, dims: Dims | None = None) -> tuple[Document, TypedSpec]:
-    """The document and the typed spec of a word of the command line.
+class Typed(NamedTuple):
+    """A spec that was checked; contract is the strongest causality that was derived."""
+
+    document: Document
+    spec: TypedSpec
+    contract: str
+
+
+def typed(name: str, dims: Dims | None = None) -> Typed:
+    """The typed spec of a word of the command line.
 
     Raises:
         SpecError: the spec is at fault.
@@ -59,19 +67,17 @@ def typed(name: str, dims: Dims | None = None) -> tuple[Document, TypedSpec]:
     checked.report.raise_errors()
     assert checked.document is not None
     assert checked.spec is not None
-    return checked.document, checked.spec
+    assert checked.judgement is not None
+    return Typed(checked.document, checked.spec, checked.judgement.derived)
 
 
-def compiled(name: str, dims: Dims | None = None) -> Module:
-    """The module of a word of the command line."""
-    document, _ = typed(name, dims)
+def compiled(document: Document, dims: Dims | None = None) -> Module:
+    """The module of a document that has been checked."""
     with plain_refusals():
-        import attnc
+        from ..api import compile, loads
 
-        given: Any = document.path
-        if given is None:
-            given = attnc.loads(document.source.text, document.source.name)
-        return attnc.compile(given, choices=dict(dims or {}))
+        given: Any = document.path or loads(document.source.text, document.source.name)
+        return compile(given, choices=dict(dims or {}))
 
 
 @contextmanager
@@ -123,11 +129,11 @@ def dims_option(command: Command) -> Command:
     return option(command)
 
 
-def length_option(default: int) -> Callable[[Command], Command]:
-    """`--length N`."""
+def length_option(default: int, most: int) -> Callable[[Command], Command]:
+    """`--length N`, from 1 to `most`."""
     return click.option(
         "--length",
-        type=click.IntRange(1, 1_000_000),
+        type=click.IntRange(1, most),
         default=default,
         show_default=True,
         help="Number of tokens.",

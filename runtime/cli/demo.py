@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._console import console, fail, write
-
-if TYPE_CHECKING:
-    from ..training.contest import Contest, Outcome
-    from ..training.data import Corpus
+from . import _contest
+from ._console import console, write
 
 EPILOG = """\b
 Examples:
   attnc demo
   attnc demo --budget 60 --out /tmp/demo
 """
-DIMS = {"d_model": 64, "heads": 4, "layers": 3}
-LENGTH, BATCH = 96, 16
-FILES, CHARACTERS = 48, 1_000_000
-FIRST_LAYERS = {
-    "dot product": "causal_softmax",
-    "Neural Attention": "causal_neural_attention",
-    "additive": "causal_additive",
-}
 PICTURES_TIME = 15.0
-INNER = "body.0.attended"
+GRACE = 45.0
 
 
 @click.command(epilog=EPILOG)
@@ -67,10 +51,12 @@ def command(out: Path, budget: int, steps: int, seeds: int, threads: int | None)
     threads = threads or min(2, os.cpu_count() or 1)
     _library()
     _explain(out)
-    contest, corpus = _contest(start + budget - time.monotonic(), steps, seeds, threads)
-    outcome = _hold(contest, out / "runs", start + budget + 45)
-    _report(contest, outcome)
-    _pictures(contest, outcome, corpus, out)
+    _title(f"3. Three models on real text, {seeds} seeds each, {threads} thread(s)")
+    left = start + budget - PICTURES_TIME - time.monotonic()
+    contest, corpus = _contest.prepare(left, steps, seeds, threads)
+    outcome = _contest.hold_in(contest, out / "runs", start + budget + GRACE)
+    _contest.report(contest, outcome)
+    _contest.draw(contest, outcome, corpus, out)
     write(f"\n{time.monotonic() - start:.0f} s in all; pictures and runs are in {out}/")
 
 
@@ -100,10 +86,10 @@ def _library() -> None:
 
 def _explain(out: Path) -> None:
     _title("2. One of them: Neural Attention (arXiv:2502.17206)")
-    dims = [f"--dim={name}={DIMS[name]}" for name in ("d_model", "heads")]
+    dims = [f"--dim={name}={_contest.DIMS[name]}" for name in ("d_model", "heads")]
     picture = out / "neural_attention.png"
     _attnc("show", "neural_attention", "--stage", "text")
-    _attnc("explain", "neural_attention", *dims, "--length", str(LENGTH))
+    _attnc("explain", "neural_attention", *dims, "--length", str(_contest.LENGTH))
     _attnc("plot", "neural_attention", "--what", "scores", *dims, "-o", str(picture))
 
 
@@ -115,199 +101,3 @@ def _attnc(*words: str) -> None:
     if done.returncode:
         write(f"attnc {words[0]} ended with exit code {done.returncode}", sys.stderr)
     write("")
-
-
-# -- the contest ----------------------------------------------------------------------------
-
-
-def _contest(seconds: float, steps: int, seeds: int, threads: int) -> tuple[Contest, Corpus]:
-    """The contest with as many steps as fit, and its data."""
-    from dataclasses import replace
-
-    from ..training.contest import pace, steps_within
-    from ..training.data import corpus_of, read_texts
-
-    start = time.monotonic()
-    _title(f"3. Three models on real text, {seeds} seeds each, {threads} thread(s)")
-    contest = _wanted(steps, seeds, threads)
-    texts = read_texts(contest.data, contest.limit)
-    corpus = corpus_of(texts, LENGTH)
-    with _threads(threads):
-        paces = [pace(contest, contender, corpus) for contender in contest.contenders]
-    left = seconds - PICTURES_TIME - (time.monotonic() - start)
-    fitting = steps_within(left, paces, seeds, steps)
-    recipe = replace(contest.recipe, steps=fitting, every=max(1, fitting // 10))
-    _tell(contest, corpus, len(texts.files), paces, fitting)
-    return replace(contest, recipe=recipe), corpus
-
-
-def _wanted(steps: int, seeds: int, threads: int) -> Contest:
-    from ..training.contest import Contender, Contest
-    from ..training.loop import Recipe
-
-    return Contest(
-        spec="language_model",
-        contenders=tuple(
-            Contender(name, {"attention": "causal_softmax", "first": first})
-            for name, first in FIRST_LAYERS.items()
-        ),
-        choices=DIMS,
-        data=_sources(),
-        limit=CHARACTERS,
-        recipe=Recipe(steps=steps, batch=BATCH, length=LENGTH),
-        seeds=tuple(range(seeds)),
-        threads=threads,
-    )
-
-
-def _sources() -> tuple[Path, ...]:
-    """Modules of Python's standard library of middle size, by name; else our own sources."""
-    library = Path(sysconfig.get_paths()["stdlib"])
-    found = [path for path in sorted(library.glob("*.py")) if 8_000 < path.stat().st_size < 80_000]
-    return tuple(found[:FILES]) or (Path(__file__).parents[2] / "dsl",)
-
-
-def _tell(contest: Contest, corpus: Corpus, files: int, paces: list[float], steps: int) -> None:
-    sizes = ", ".join(f"{name} {value}" for name, value in DIMS.items())
-    times = ", ".join(f"{1e3 * value:.0f}" for value in paces)
-    where = os.path.commonpath([str(path) for path in contest.data])
-    write(
-        f"Text: {files} files of {where}, {corpus.training.numel():,} characters to train on, "
-        f"{corpus.validation.numel():,} held out.\n"
-        f"Models: language_model with {sizes}, length {LENGTH}, batch {BATCH}; they differ in the "
-        f"first layer: {', '.join(FIRST_LAYERS.values())}.\n"
-        f"Steps: {steps} each (a step takes {times} ms here)."
-    )
-    sys.stdout.flush()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _hold(contest: Contest, folder: Path, deadline: float) -> Outcome:
-    from ..training.contest import hold, run_folder
-    from ..training.processes import RunFailed
-
-    for contender in contest.contenders:
-        for seed in contest.seeds:
-            _forget(run_folder(folder, contender, seed))
-    with _progress(contest) as watch:
-        try:
-            return hold(contest, folder, deadline, watch)
-        except RunFailed as error:
-            raise fail(f"a run failed: {error}") from error
-
-
-def _forget(folder: Path) -> None:
-    """Remove a run of an earlier demo, told by its plan."""
-    if (folder / "plan.json").is_file() or (folder / "output.txt").is_file():
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def _progress(contest: Contest) -> Iterator[Callable[[str, int, int], None]]:
-    """A function to tell contender, seed and step: a bar, or a line per run without a terminal."""
-    steps, order = contest.recipe.steps, [contender.name for contender in contest.contenders]
-    if not sys.stderr.isatty():
-        yield _line_per_run
-        return
-    from ._progress import bar
-
-    with bar() as progress:
-        total = steps * len(order) * len(contest.seeds)
-        task = progress.add_task("training", total=total, loss="")
-
-        def watch(name: str, seed: int, step: int) -> None:
-            done = contest.seeds.index(seed) * len(order) + order.index(name)
-            progress.update(task, completed=done * steps + step, loss=f"{name}, seed {seed}")
-
-        yield watch
-
-
-def _line_per_run(name: str, seed: int, step: int) -> None:
-    if step == 0:
-        write(f"training {name}, seed {seed}", sys.stderr)
-
-
-# -- what came out --------------------------------------------------------------------------
-
-
-def _report(contest: Contest, outcome: Outcome) -> None:
-    from ..training.contest import conclusion
-
-    shown = console()
-    shown.print(_table(contest, outcome))
-    if outcome.stopped:
-        shown.print(f"[yellow]{outcome.stopped}[/]")
-    unigram = outcome.records[contest.contenders[0].name][0]["unigram"]
-    shown.print(
-        "Validation loss in nats per character (character frequencies alone: "
-        f"{unigram:.3f}); ± is a 95 % t-interval over seeds; differences are paired by seed.\n"
-    )
-    shown.print(conclusion(contest, outcome))
-
-
-def _table(contest: Contest, outcome: Outcome) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("first layer")
-    titles = (
-        "parameters",
-        "validation loss",
-        "difference",
-        "bits/char",
-        "step",
-        "tokens",
-        "memory",
-    )
-    for title in titles:
-        table.add_column(title, justify="right")
-    baseline = contest.contenders[0].name
-    for contender in contest.contenders:
-        name = contender.name
-        gain = "" if name == baseline else outcome.gain(name, baseline).show(signed=True)
-        table.add_row(
-            name,
-            f"{outcome.mean(name, 'parameters'):,.0f}",
-            outcome.losses(name).show(),
-            gain,
-            f"{outcome.mean(name, 'bits'):.3f}",
-            f"{1e3 * outcome.mean(name, 'step_seconds'):.1f} ms",
-            f"{outcome.mean(name, 'tokens_per_second'):,.0f} /s",
-            _memory(outcome, name),
-        )
-    return table
-
-
-def _memory(outcome: Outcome, name: str) -> str:
-    """Peak of the process, and how much of it training added."""
-    peak, base = outcome.mean(name, "peak_bytes"), outcome.mean(name, "base_bytes")
-    return f"{peak / 2**20:,.0f} MiB (+{(peak - base) / 2**20:,.0f})"
-
-
-def _pictures(contest: Contest, outcome: Outcome, corpus: Corpus, out: Path) -> None:
-    from ..training.checkpoint import open_model
-    from ..training.contest import run_folder
-    from ..training.pictures import attention_weights, learning_curves
-    from ..training.plan import checkpoint_path
-
-    learning_curves(outcome.records, out / "learning_curves.png")
-    models = {}
-    seed = contest.seeds[0]
-    for contender in contest.contenders:
-        path = checkpoint_path(run_folder(out / "runs", contender, seed), seed)
-        models[contender.name] = (open_model(path)[0], INNER)
-    tokens = corpus.validation[:40].long()[None]
-    text = corpus.vocabulary.decode(tokens[0])
-    attention_weights(models, text, tokens, out / "weights.png")

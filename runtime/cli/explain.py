@@ -27,7 +27,7 @@ _CODE = re.compile(r"ATT\d{3}", re.IGNORECASE)
 
 @click.command(epilog=EPILOG)
 @click.argument("spec", metavar="SPEC|CODE")
-@length_option(1024)
+@length_option(1024, 2**30)
 @click.option("--json", "is_json", is_flag=True, help="As JSON, on standard output.")
 @dims_option
 def command(spec: str, length: int, is_json: bool, dims: tuple[tuple[str, Any], ...]) -> None:
@@ -51,17 +51,20 @@ class Explanation:
 
     def __init__(self, name: str, dims: Dims, length: int) -> None:
         from ...compiler.cost import predict
-        from ._library import contract
         from ._reasons import chosen
 
-        document, self.spec = typed(name, dims)
+        document, self.spec, self.derived = typed(name, dims)
         self.length = length
         self.declared = document.text("causality")
-        self.derived = contract(self.spec)
         self.cost: Cost = predict(self.spec, length)
-        module = compiled(name, dims)
-        with plain_refusals():
-            self.chosen: list[Chosen] = chosen(module)
+        self.chosen: list[Chosen] = []
+        self.refused = ""
+        try:
+            module = compiled(document, dims)
+            with plain_refusals():
+                self.chosen = chosen(module)
+        except click.ClickException as error:
+            self.refused = error.message
 
     def to_json(self) -> dict[str, Any]:
         largest = self.cost.largest
@@ -70,6 +73,7 @@ class Explanation:
             "dims": self.spec.dims,
             "length": self.length,
             "attends": [item.to_json() for item in self.chosen],
+            "refused": self.refused,
             "causality": {"declared": self.declared, "derived": self.derived},
             "parameters": self.cost.parameters,
             "weight_bytes": self.cost.weight_bytes,
@@ -92,7 +96,9 @@ class Explanation:
             )
             for reason in same[1].refusals:
                 _print_reason(reason)
-        if not self.chosen:
+        if self.refused:
+            shown.print(Text(f"\nNot compiled: {self.refused}", "red"))
+        elif not self.chosen:
             shown.print(Text("\nNo attend: everything is lowered to plain torch operations."))
         shown.print()
         shown.print(self._table())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from ._console import PIPED_WIDTH, console, fail, is_coloured, write
-from ._specs import compiled, dims_option, length_option, plain_refusals
+from ._specs import compiled, dims_option, length_option, plain_refusals, typed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ SHADES = " ░▒▓█"
     "scores: on random tokens.",
 )
 @click.option("--attend", help="Which attend, for specs with several.")
-@length_option(48)
+@length_option(48, 4096)
 @dims_option
 def command(
     spec: str,
@@ -58,7 +58,7 @@ def command(
         raise click.BadParameter("end it with .png, .svg or .pdf", param_hint="--output")
     from ..pictures import NoPicture, draw
 
-    module = compiled(spec, dict(dims))
+    module = compiled(typed(spec, dict(dims)).document, dict(dims))
     with plain_refusals():
         try:
             picture = draw(module, cast("What", what), length, attend)

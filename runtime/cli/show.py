@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ._console import console, print_json
-from ._specs import Dims, compiled, dims_option, plain_refusals, typed
+from ._specs import Dims, Typed, compiled, dims_option, plain_refusals, typed
 
 if TYPE_CHECKING:
     from ...dsl.core import TypedSpec
@@ -41,10 +41,10 @@ def command(spec: str, stage: str | None, is_json: bool, dims: tuple[tuple[str, 
     """Show SPEC: a page to read, or with --stage one of its forms."""
     given: Dims = dict(dims)
     if stage is None and not is_json:
-        _page(*typed(spec, given))
+        _page(typed(spec, given))
         return
     if stage is None:
-        print_json(page(*typed(spec, given)))
+        print_json(page(typed(spec, given)))
         return
     text = _STAGES[stage](spec, given)
     if is_json:
@@ -54,25 +54,25 @@ def command(spec: str, stage: str | None, is_json: bool, dims: tuple[tuple[str, 
 
 
 def _text(name: str, dims: Dims) -> str:
-    return typed(name, dims)[0].source.text
+    return typed(name, dims).document.source.text
 
 
 def _syntax(name: str, dims: Dims) -> str:
     from ...dsl.resolved import resolved
 
-    lines = resolved(typed(name, dims)[0])
-    width = min(72, max(len(line.text) for line in lines)) + 2
+    lines = resolved(typed(name, dims).document)
+    width = min(72, max(len(line.text) for line in lines))
     shown = []
     for line in lines:
         origins = ", ".join(_place(span) for span in line.origins)
-        shown.append(f"{line.text.ljust(width)}# {origins}" if origins else line.text)
+        shown.append(f"{line.text.ljust(width)}  # {origins}" if origins else line.text)
     return "\n".join(shown) + "\n"
 
 
 def _spec(name: str, dims: Dims) -> str:
     from ...dsl.description import describe
 
-    return describe(typed(name, dims)[1])
+    return describe(typed(name, dims).spec)
 
 
 def _ir(name: str, dims: Dims) -> str:
@@ -81,7 +81,7 @@ def _ir(name: str, dims: Dims) -> str:
     from ...compiler.program import Program, Signature
 
     programs = []
-    for spec in _each(typed(name, dims)[1]):
+    for spec in _each(typed(name, dims).spec):
         program = Program(spec, Signature(), dict(spec.outputs))
         programs.append(print_program(run_passes(program)))
     return "\n".join(programs)
@@ -100,7 +100,7 @@ def _each(spec: TypedSpec) -> Iterator[TypedSpec]:
 
 
 def _fx(name: str, dims: Dims) -> str:
-    module = compiled(name, dims)
+    module = compiled(typed(name, dims).document, dims)
     with plain_refusals():
         return str(module.graph_module.print_readable(print_output=False))
 
@@ -142,11 +142,12 @@ def _print(text: str, stage: str) -> None:
 # -- the page -------------------------------------------------------------------------------
 
 
-def page(document: Document, spec: TypedSpec) -> dict[str, Any]:
+def page(found: Typed) -> dict[str, Any]:
     """What the page says, as data."""
+    document, spec, contract = found
     from ...dsl.description import array, default_of, maps
     from ...dsl.notation import formula
-    from ._library import contract, header
+    from ._library import header
 
     return {
         "name": spec.name,
@@ -156,7 +157,7 @@ def page(document: Document, spec: TypedSpec) -> dict[str, Any]:
         "header": header(document.source.text),
         "extends": list(document.parents),
         "formula": formula(document, spec),
-        "causality": {"declared": document.text("causality"), "derived": contract(spec)},
+        "causality": {"declared": document.text("causality"), "derived": contract},
         "dims": [_dim(document, spec, name) for name in spec.dims],
         "inputs": [
             {"name": info.name, "type": str(info.type), "default": default_of(info.default)}
@@ -203,10 +204,10 @@ _PREDECLARED = {
 }
 
 
-def _page(document: Document, spec: TypedSpec) -> None:
+def _page(given: Typed) -> None:
     from rich.text import Text
 
-    found, shown = page(document, spec), console()
+    found, shown = page(given), console()
     shown.print(Text.assemble((found["name"], "bold"), "  ", (found["entry"], "cyan")))
     shown.print(Text(found["doc"]))
     if found["cite"]:

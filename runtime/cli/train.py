@@ -16,7 +16,7 @@ from ._specs import dims_option
 
 if TYPE_CHECKING:
     from ..training.data import Corpus
-    from ..training.loop import Point, Record
+    from ..training.loop import Point, Recipe, Record, Trainer
     from ..training.plan import Plan
     from ._progress import Reporter
 
@@ -141,7 +141,7 @@ def _new_plan(data: tuple[str, ...], options: dict[str, Any]) -> Plan:
     )
 
 
-def _recipe(options: dict[str, Any]) -> Any:
+def _recipe(options: dict[str, Any]) -> Recipe:
     from ..training.loop import Recipe
 
     names = ("steps", "batch", "length", "lr", "every")
@@ -207,6 +207,7 @@ class _Runs:
         return records
 
     def _run(self, seed: int, reporter: Reporter, stop: list[int]) -> Record:
+        """Train one seed to its end, or until it is stopped."""
         trainer = self._trainer(seed)
         reporter.begin(seed, trainer.progress.step)
         for point in trainer.run():
@@ -218,7 +219,7 @@ class _Runs:
                 self._stop(trainer)
         return trainer.record()
 
-    def _trainer(self, seed: int) -> Any:
+    def _trainer(self, seed: int) -> Trainer:
         from ..training import checkpoint
         from ..training.loop import Trainer
         from ..training.models import character_model
@@ -234,7 +235,7 @@ class _Runs:
                 checkpoint.resume(trainer, checkpoint.read(path))
         return trainer
 
-    def _keep(self, trainer: Any, point: Point) -> None:
+    def _keep(self, trainer: Trainer, point: Point) -> None:
         from dataclasses import asdict
 
         from ..training.plan import append_log
@@ -243,7 +244,7 @@ class _Runs:
             self._save(trainer)
             append_log(self.folder, {"seed": trainer.seed, **asdict(point)})
 
-    def _save(self, trainer: Any) -> None:
+    def _save(self, trainer: Trainer) -> None:
         from ..training import checkpoint
         from ..training.plan import checkpoint_path
 
@@ -251,7 +252,7 @@ class _Runs:
         path = checkpoint_path(self.folder, trainer.seed)
         checkpoint.save(path, trainer, self.spec, self.plan.choices)
 
-    def _stop(self, trainer: Any) -> None:
+    def _stop(self, trainer: Trainer) -> None:
         where = f"stopped after step {trainer.progress.step} of seed {trainer.seed}"
         if self.folder is None:
             raise fail(f"{where}; nothing is kept without --out DIR", STOPPED)

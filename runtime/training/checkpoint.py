@@ -91,10 +91,9 @@ def _path_of(spec: Spec) -> str:
 
 def _tensors(trainer: Trainer) -> dict[str, Tensor]:
     found = dict(trainer.module.state_dict())
-    names = {parameter: name for name, parameter in trainer.module.named_parameters()}
-    for parameter, state in trainer.optimizer.state.items():
-        for key, value in state.items():
-            found[f"{_OPTIMIZER}{names[parameter]}/{key}"] = value
+    for name, parameter in trainer.module.named_parameters():
+        for key, value in trainer.optimizer.state[parameter].items():
+            found[f"{_OPTIMIZER}{name}/{key}"] = value
     return {name: value.detach().cpu().clone().contiguous() for name, value in found.items()}
 
 
@@ -105,7 +104,7 @@ def read(path: Path) -> Checkpoint:
         CheckpointMistake: it is missing, broken, or of another format.
     """
     try:
-        with safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})[_HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about["format"] != FORMAT:

@@ -191,7 +191,7 @@ class Trainer:
     def validate(self) -> float:
         """Mean loss (nats per character) over the fixed validation windows."""
         self.module.eval()
-        parts = self.windows.split(self.recipe.batch)
+        parts = torch.split(self.windows, self.recipe.batch)
         with reproducible(self.seed, _VALIDATION_DRAWS):
             total = sum(self._loss(part).item() * len(part) for part in parts)
         self.module.train()
@@ -240,15 +240,16 @@ def reproducible(seed: int, step: int) -> Iterator[None]:
     Gradients of table reads are otherwise added by several threads in the order in which they
     come. The caller's generator and settings are as before afterwards.
     """
+    settings: Any = torch.utils.deterministic
     strict = torch.are_deterministic_algorithms_enabled()
     warn = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = settings.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        settings.fill_uninitialized_memory = False
         try:
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=warn)
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            settings.fill_uninitialized_memory = fill

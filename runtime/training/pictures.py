@@ -38,14 +38,14 @@ def learning_curves(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path)
 
 
 def attention_weights(
-    models: Mapping[str, tuple[Module, str]], text: str, tokens: Mapping[str, Tensor], path: Path
+    models: Mapping[str, tuple[Module, str]], text: str, tokens: Tensor, path: Path
 ) -> None:
     """The weights of one attention per model, all heads, on one piece of text.
 
     models  the module and the path of the attention in it (`body.0.attended`), by name
-    tokens  the ids (1, length) of the text for each model
+    tokens  the ids (1, length) of the text
     """
-    found = {name: weights_inside(*where, tokens[name])[0] for name, where in models.items()}
+    found = {name: weights_inside(*where, tokens)[0] for name, where in models.items()}
     heads = max(len(weights) for weights in found.values())
     figure, grid = plt.subplots(
         len(found), heads, figsize=(3 * heads, 3.1 * len(found)), squeeze=False

@@ -1,0 +1,58 @@
+"""`attnc list`: what it says of the library is what the compiler and the files say."""
+
+from __future__ import annotations
+
+import attnc
+import pytest
+from attnc.dsl.library import library_paths
+from attnc.runtime.cli._fits import fits_sdpa, own_attends
+from command_line import run, run_json
+
+
+def test_every_spec_is_listed_with_its_cost() -> None:
+    rows = {row["name"]: row for row in run_json("list", "--json")}
+    assert set(rows) == set(library_paths())
+    assert all(row["cost"] for row in rows.values())
+    assert rows["additive"]["family"] == "additive"
+    assert rows["additive"]["cost"] == "N M H (a + d_value) in time"
+    assert rows["causal_additive"]["declared"] == rows["causal_additive"]["derived"] == "strict"
+    assert rows["softmax"]["lowerings"] == ["dense", "sdpa"]
+
+
+def test_a_family_and_a_word_choose_rows() -> None:
+    rows = run_json("list", "rotary", "--family", "positions", "--json")
+    assert [row["name"] for row in rows] == ["rope"]
+
+
+def test_an_unknown_family_is_a_wrong_call_that_names_them_all() -> None:
+    assert "there are additive, content" in run("list", "--family", "x", code=2).stderr
+
+
+def test_a_word_that_nothing_mentions_is_told() -> None:
+    assert "no spec mentions `zebra`" in run("list", "zebra", code=1).stderr
+
+
+def test_the_table_shows_names_and_contracts() -> None:
+    shown = run("list", "--family", "core").stdout
+    assert "causal_softmax" in shown
+    assert "none (derived)" in shown
+
+
+def test_operators_know_who_uses_them() -> None:
+    rows = {row["name"]: row for row in run_json("list", "--operators", "--json")}
+    assert "additive" in rows["tanh"]["specs"]
+    assert "alibi" in rows["abs"]["specs"]
+    assert rows["softmax"]["kind"] == "macro"
+    assert rows["@"]["usage"] == "a @ b"
+    assert all(row["meaning"] for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["softmax", "additive", "alibi", "linear_transformer", "longformer", "sinks", "reformer"],
+)
+def test_the_estimate_of_lowerings_is_what_the_compiler_chooses(name: str) -> None:
+    module = attnc.compile(name, d_model=32, heads=2)
+    chosen = {choice.name: choice.lowering == "sdpa" for choice in module.choices()}
+    attends = own_attends(module.spec)
+    assert {node.name: fits_sdpa(node, module.spec) for node in attends} == chosen
