@@ -128,9 +128,20 @@ class Module(nn.Module):
         for name, sub in spec.uses.items():
             inner = replace(self.options, core=False, seed=self.options.seed + 1)
             self._put(name, Module(sub, inner))
+        self._tie_shared()
         if not self._real_names():
             self.register_buffer("_like", torch.empty(0), persistent=False)
         self.reset_parameters()
+
+    def _tie_shared(self) -> None:
+        """Weights with `shared: model` are one array in every instance of their spec."""
+        first: dict[tuple[str, str], nn.Parameter] = {}
+        for module in self._specs():
+            for info in module.spec.weights.values():
+                if info.shared and info.name in module._params:
+                    own = module.get_parameter(info.name)
+                    kept = first.setdefault((module.spec.name, info.name), own)
+                    module.register_parameter(info.name, kept)
 
     def _real_names(self) -> list[str]:
         return [*self.spec.weights, *self.spec.owners]

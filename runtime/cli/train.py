@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ._console import console, fail, print_json, write
+from ._console import console, fail, print_json
 from ._specs import dims_option
 
 if TYPE_CHECKING:
-    from ..training.data import Corpus
-    from ..training.loop import Point, Recipe, Record, Trainer
+    from ..training.loop import Recipe, Record
     from ..training.plan import Plan
-    from ._progress import Reporter
 
 EPILOG = """\b
 Examples:
@@ -33,7 +29,6 @@ over. The last tenth of each file is held out. `vocab` follows from the characte
 With --out, the directory holds a checkpoint for each seed (safetensors), log.jsonl and record.json.
 Ctrl-C saves a checkpoint.
 """
-STOPPED = 130
 
 
 def _named_specs(
@@ -91,6 +86,8 @@ def command(
     """Train MODEL_SPEC, a spec from `tokens` to logits, on the characters of text."""
     import torch
 
+    from ._training import Runs
+
     if threads is not None:
         torch.set_num_threads(threads)
     with plain_mistakes():
@@ -98,7 +95,7 @@ def command(
             plan, out = _resumed(resume, out, (*data, *more), options), resume
         else:
             plan = _new_plan((*data, *more), options)
-        records = _Runs(plan, out, is_resumed=resume is not None).all()
+        records = Runs(plan, out, is_resumed=resume is not None).all()
     if is_json:
         print_json({"plan": plan.to_json(), "runs": [record.to_json() for record in records]})
     else:
@@ -176,116 +173,6 @@ def _resumed(
         plan = replace(plan, device=options["device"])
     write_json(folder / "plan.json", plan.to_json())
     return plan
-
-
-class _Runs:
-    """The runs of a plan, one seed after the other."""
-
-    def __init__(self, plan: Plan, folder: Path | None, is_resumed: bool) -> None:
-        from ..api import load
-        from ..training.data import corpus_of, read_texts
-        from ..training.plan import begin
-
-        self.plan, self.folder, self.is_resumed = plan, folder, is_resumed
-        self.spec = load(plan.spec)
-        texts = read_texts(plan.data, plan.limit)
-        self.corpus: Corpus = corpus_of(texts, plan.recipe.length)
-        if not is_resumed and folder is not None:
-            begin(folder, plan)
-        _tell_data(self.corpus, len(texts.files), texts.skipped)
-
-    def all(self) -> list[Record]:
-        """Train every seed; the records."""
-        from ..training.plan import write_json
-        from ._progress import Reporter
-
-        with Reporter(self.plan.recipe.steps) as reporter, _interruptible() as stop:
-            records = [self._run(seed, reporter, stop) for seed in self.plan.seeds]
-        if self.folder is not None:
-            runs = [record.to_json() for record in records]
-            write_json(self.folder / "record.json", {"plan": self.plan.to_json(), "runs": runs})
-        return records
-
-    def _run(self, seed: int, reporter: Reporter, stop: list[int]) -> Record:
-        """Train one seed to its end, or until it is stopped."""
-        trainer = self._trainer(seed)
-        reporter.begin(seed, trainer.progress.step)
-        for point in trainer.run():
-            reporter.step(trainer.progress.step)
-            if point is not None:
-                reporter.point(point)
-                self._keep(trainer, point)
-            if stop:
-                self._stop(trainer)
-        return trainer.record()
-
-    def _trainer(self, seed: int) -> Trainer:
-        from ..training import checkpoint
-        from ..training.loop import Trainer
-        from ..training.models import character_model
-        from ..training.plan import checkpoint_path
-
-        plan, vocab = self.plan, len(self.corpus.vocabulary)
-        length, choices = plan.recipe.length, plan.choices
-        module = character_model(self.spec, vocab, length, choices, seed, plan.device)
-        trainer = Trainer(module, self.corpus, plan.recipe, seed)
-        if self.is_resumed and self.folder is not None:
-            path = checkpoint_path(self.folder, seed)
-            if path.exists():
-                checkpoint.resume(trainer, checkpoint.read(path))
-        return trainer
-
-    def _keep(self, trainer: Trainer, point: Point) -> None:
-        from dataclasses import asdict
-
-        from ..training.plan import append_log
-
-        if self.folder is not None:
-            self._save(trainer)
-            append_log(self.folder, {"seed": trainer.seed, **asdict(point)})
-
-    def _save(self, trainer: Trainer) -> None:
-        from ..training import checkpoint
-        from ..training.plan import checkpoint_path
-
-        assert self.folder is not None
-        path = checkpoint_path(self.folder, trainer.seed)
-        checkpoint.save(path, trainer, self.spec, self.plan.choices)
-
-    def _stop(self, trainer: Trainer) -> None:
-        where = f"stopped after step {trainer.progress.step} of seed {trainer.seed}"
-        if self.folder is None:
-            raise fail(f"{where}; nothing is kept without --out DIR", STOPPED)
-        self._save(trainer)
-        raise fail(f"{where}; `attnc train --resume {self.folder}` goes on from there", STOPPED)
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """A list that holds the signal after Ctrl-C, so that a step is never cut; twice raises."""
-    got: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        if got:
-            raise KeyboardInterrupt
-        got.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield got
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _tell_data(corpus: Corpus, files: int, skipped: int) -> None:
-    text = (
-        f"{files} file(s), {corpus.training.numel():,} characters to train on and "
-        f"{corpus.validation.numel():,} held out, vocabulary {len(corpus.vocabulary)}"
-    )
-    write(
-        text + (f"; {skipped} file(s) that are no text passed over" if skipped else ""), sys.stderr
-    )
 
 
 def _print(records: list[Record]) -> None:

@@ -29,7 +29,7 @@ def test_an_unknown_family_is_a_wrong_call_that_names_them_all() -> None:
 
 
 def test_a_word_that_nothing_mentions_is_told() -> None:
-    assert "no spec mentions `zebra`" in run("list", "zebra", code=1).stderr
+    assert "no spec mentions `zebra`" in run("list", "zebra", "--family", "core", code=1).stderr
 
 
 def test_the_table_shows_names_and_contracts() -> None:

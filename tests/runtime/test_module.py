@@ -271,3 +271,14 @@ def test_choices_reach_specs_inside() -> None:
         choices={"attention.right": 0},
     )
     assert model.get_submodule("body.1.attended").spec.name == "sliding_window"
+
+
+def test_a_shared_weight_is_one_array_in_a_model() -> None:
+    text = (
+        "attnc: 1\nname: model\nlet:\n  body:\n    stack: {x: x, layers: [{times: 3, use: luna}]}\n"
+        "out: body.x\n"
+    )
+    model = attnc.compile(attnc.loads(text), d_model=16, heads=2)
+    starts = {model.get_parameter(f"body.{layer}.p0") for layer in range(3)}
+    assert len(starts) == 1
+    assert model(torch.randn(2, 5, 16)).shape == (2, 5, 16)

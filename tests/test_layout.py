@@ -1,0 +1,70 @@
+"""The shape of the house: who imports whom, what the library may hold."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = ("specs", "dsl", "compiler", "runtime")
+
+
+def imported_packages(path: Path) -> set[str]:
+    """The packages of ours that a file imports, also inside functions."""
+    parts = path.relative_to(ROOT).parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = parts[: len(parts) - node.level + 1]
+            target = (*base, *(node.module or "").split("."))
+            found.add(next((part for part in target if part), ""))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("attnc."):
+            found.add((node.module or "").split(".")[1])
+    return found & set(ORDER)
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_point_one_way(package: str) -> None:
+    allowed = set(ORDER[: ORDER.index(package) + 1])
+    for path in (ROOT / package).rglob("*.py"):
+        assert imported_packages(path) <= allowed, path
+
+
+def test_the_language_knows_no_torch() -> None:
+    for path in (ROOT / "dsl").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] == "torch" for name in names), path
+
+
+def test_importing_attnc_imports_no_torch() -> None:
+    code = "import sys, attnc, attnc.dsl.api; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_library_is_yaml_only() -> None:
+    files = [path for path in (ROOT / "specs").rglob("*") if path.is_file()]
+    files = [path for path in files if "__pycache__" not in path.parts]
+    assert {path.suffix for path in files if path.name != "__init__.py"} == {".yaml"}
+    assert not (ROOT / "specs" / "__init__.py").read_text().strip().count("\n")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "specs").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_a_spec_is_a_page(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    body = [line for line in lines if not line.startswith("#")]
+    assert len(body) <= 60
+    assert max(len(line) for line in lines) <= 100
+    if path.stem != "prelude":
+        assert lines[0].startswith("#"), "the header names the paper and the equation"
+        assert any(line.startswith("entry: ") for line in lines)
+
+
+def test_only_the_package_stands_at_the_top() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages <= {"dsl", "compiler", "runtime", "specs", "tests"}
