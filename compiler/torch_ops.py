@@ -14,6 +14,9 @@ from torch import Tensor
 
 Number = int | float | Tensor
 
+#: what an empty max or min of ints is, with room to add to it
+LARGEST = 2**62
+
 
 def as_real(value: Any, like: Tensor | None) -> Any:
     """An int or bool as a real, float32 at least, float64 where the module is."""
@@ -62,8 +65,19 @@ def positions(like: Tensor, length: int, start: int | Tensor = 0) -> Tensor:
 
 
 def floor_divide(left: Any, right: Any) -> Any:
-    """floor(a / b), for ints too."""
-    return left // right
+    """floor(a / b), for ints too; of ints 0 where b is 0."""
+    if isinstance(right, Tensor) and not right.is_floating_point():
+        zero = right == 0
+        return torch.where(zero, 0, left // torch.where(zero, 1, right))
+    return left * 0 if isinstance(right, int) and right == 0 else left // right
+
+
+def modulo(left: Any, right: Any) -> Any:
+    """a - b * floor(a / b), for ints too; of ints a where b is 0."""
+    if isinstance(right, Tensor) and not right.is_floating_point():
+        zero = right == 0
+        return torch.where(zero, left, left % torch.where(zero, 1, right))
+    return left if isinstance(right, int) and right == 0 else left % right
 
 
 def ceil_divide(left: Any, right: Any) -> Any:
@@ -172,7 +186,7 @@ def masked_max(
     value: Tensor, where: Tensor | None, dims: Sequence[int], keep: bool = False
 ) -> Tensor:
     """Largest of what is there, -inf (or the smallest int) where nothing is."""
-    least = torch.iinfo(torch.int64).min if not value.is_floating_point() else -math.inf
+    least = -LARGEST if not value.is_floating_point() else -math.inf
     if where is not None:
         value = torch.where(where, value, least)
     if any(value.shape[dim] == 0 for dim in dims):
@@ -187,7 +201,7 @@ def masked_min(
 ) -> Tensor:
     """Smallest of what is there, +inf (or the largest int) where nothing is."""
     if not value.is_floating_point():
-        most = torch.iinfo(torch.int64).max
+        most = LARGEST
         filled = value if where is None else torch.where(where, value, most)
         return filled.amin(tuple(dims), keep)
     return -masked_max(-value, where, dims, keep)
@@ -245,9 +259,14 @@ def expand_heads(value: Tensor, heads: int, dim: int) -> Tensor:
     return value.repeat_interleave(heads // groups, dim)
 
 
+def group_of_heads(like: Tensor, heads: int, groups: int) -> Tensor:
+    """The group of each head, h // (H / G)."""
+    return torch.arange(heads, device=like.device) // (heads // groups)
+
+
 def top(value: Tensor, size: int, dim: int, where: Tensor | None) -> Tensor:
     """Places of the largest entries, largest first, ties to the first; -1 where fewer compete."""
-    least = -math.inf if value.is_floating_point() else torch.iinfo(torch.int64).min
+    least = -math.inf if value.is_floating_point() else -LARGEST
     if where is not None:
         value, where = torch.broadcast_tensors(value, where)
         value = torch.where(where, value, least)

@@ -154,8 +154,8 @@ def load_document(loader: Loader, source: Source | None, path: Path | None) -> D
         return None
     document = Document(own.source, own.path)
     seen: set[str] = set()
-    base = _implied_base(own, loader)
-    for layer in (prelude, *base, *loader.line(own)):
+    line = list(loader.line(own))
+    for layer in (prelude, *_implied_base(line, loader), *line):
         key = str(layer.path or layer.source.name)
         if key in seen:
             continue
@@ -168,9 +168,9 @@ def load_document(loader: Loader, source: Source | None, path: Path | None) -> D
     return document
 
 
-def _implied_base(own: Layer, loader: Loader) -> tuple[Layer, ...]:
-    """A spec with neither `extends` nor `out` is a modifier: alone it modifies `softmax`."""
-    if own.table.get("extends") is not None or own.table.get("out") is not None:
+def _implied_base(line: list[Layer], loader: Loader) -> tuple[Layer, ...]:
+    """Specs without any `out` are modifiers: by themselves they modify `softmax`."""
+    if any(layer.table.get("out") is not None for layer in line):
         return ()
     base = loader.layer_of(library_paths()[MODIFIED])
     return () if base is None else (base,)
@@ -178,7 +178,8 @@ def _implied_base(own: Layer, loader: Loader) -> tuple[Layer, ...]:
 
 def _apply(layer: Layer, document: Document, report: Report, own: bool) -> None:
     if own:
-        for key in ("name", "entry", "doc", "cite"):
+        document.cite = ()
+        for key in ("name", "entry", "doc"):
             document.header.pop(key, None)
     for entry in layer.table.entries.values():
         if entry.name in HEADER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 
 import torch
 from torch import Tensor
@@ -58,8 +59,9 @@ def _identity(target: Tensor) -> None:
         target[(place, place, *middle)] = 1.0
 
 
-def draw(info: StateInfo, generator: torch.Generator) -> Tensor:
-    """A frozen random array."""
+def draw(info: StateInfo, seed: int, name: str) -> Tensor:
+    """A frozen random array, by seed and full name: others that come and go change nothing."""
+    generator = torch.Generator().manual_seed(seed * 0x9E3779B1 + zlib.crc32(name.encode()))
     shape = shape_of(info)
     if info.init == "uniform":
         return torch.rand(shape, generator=generator)

@@ -79,8 +79,11 @@ class Module(nn.Module):
     `u` for a weight `u`, `body.0.q.weight` inside a layer.
     """
 
-    def __init__(self, spec: TypedSpec, options: Options | None = None) -> None:
+    def __init__(
+        self, spec: TypedSpec, options: Options | None = None, path: str = ""
+    ) -> None:
         super().__init__()
+        self.path = path
         self.spec = spec
         self.options = options or Options()
         self.steps = 0
@@ -105,7 +108,6 @@ class Module(nn.Module):
 
     def _build(self, nodes: list[Node]) -> None:
         spec = self.spec
-        generator = torch.Generator().manual_seed(self.options.seed)
         for info in spec.weights.values():
             if info.name in self._params:
                 tensor = torch.empty(initial.shape_of(info))
@@ -118,7 +120,7 @@ class Module(nn.Module):
         for state in spec.states.values():
             if state.name in self._params or state.name in spec.updates:
                 tensor = (
-                    initial.draw(state, generator)
+                    initial.draw(state, self.options.seed, f"{self.path}{state.name}")
                     if state.random
                     else torch.empty(initial.shape_of(state))
                 )
@@ -126,8 +128,8 @@ class Module(nn.Module):
                     initial.fill(tensor, state.init, len(state.axes))
                 self.register_buffer(state.name, tensor)
         for name, sub in spec.uses.items():
-            inner = replace(self.options, core=False, seed=self.options.seed + 1)
-            self._put(name, Module(sub, inner))
+            inner = replace(self.options, core=False)
+            self._put(name, Module(sub, inner, f"{self.path}{name}."))
         self._tie_shared()
         if not self._real_names():
             self.register_buffer("_like", torch.empty(0), persistent=False)

@@ -109,7 +109,9 @@ def test_the_macros_of_the_prelude_are_listed() -> None:
     macros = layer.table.get("macros")
     assert isinstance(macros, Table)
     internal = {"sink_peak(s, sink, axis)"}
-    assert [name for name in macros.entries if name not in internal and f"`{name}`" not in TEXT] == []
+    assert [
+        name for name in macros.entries if name not in internal and f"`{name}`" not in TEXT
+    ] == []
 
 
 @pytest.mark.parametrize("text", SPECS, ids=[re.findall(r"name: (\w+)", text)[0] for text in SPECS])

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx
 
-from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Part, Recur, TypedSpec, walk
+from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, walk
 from ..program import OFFSETS, VALIDITY, Program
 from . import sdpa
 from .dense import Dense
@@ -68,8 +68,6 @@ def _drops(program: Program) -> bool:
 
 
 def _used_params(program: Program) -> Iterator[str]:
-    from ...dsl.core import Param
-
     for node in walk(*program.roots.values()):
         if isinstance(node, Param):
             yield node.name
@@ -192,4 +190,4 @@ def _deep() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-__all__ = ["Choice", "Lowered", "NotLowered", "TypedSpec", "arguments", "attends_of", "lower"]
+__all__ = ["Choice", "Lowered", "NotLowered", "arguments", "attends_of", "lower"]

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...dsl.core import Attend, AttendSource, Axis, Node, Part, Scores, walk
+from ...dsl.core import Attend, AttendSource, Axis, Part, Scores, walk
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
-from .emitter import NotLowered, Value, by_rank
+from .contractions import einsum
+from .draws import key_of, places_of
+from .emitter import Value, by_rank
+from .layout import ordered
+from .normalizer import may_be_absent, softmax_argument
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -69,10 +73,9 @@ def part(e: Dense, node: Part) -> Value:
 
 def lowered(e: Dense, node: Attend) -> Lowered:
     """The parts of an attend, formed once."""
-    cache: dict[Attend, Lowered] = e.__dict__.setdefault("attends", {})
-    if node not in cache:
-        cache[node] = _lower(e, node)
-    return cache[node]
+    if node not in e.attends:
+        e.attends[node] = _lower(e, node)
+    return e.attends[node]
 
 
 def _lower(e: Dense, node: Attend) -> Lowered:
@@ -105,8 +108,6 @@ def _pairs(e: Dense, source: AttendSource) -> tuple[Value, Value | None]:
         at = e.lower(source.at)
         there = Value(e.call(operator.ge, at.node, 0), at.axes)
         mask = there if mask is None else _and(e, mask, there)
-    from .dense import may_be_absent
-
     if may_be_absent(source.score):
         joined = by_rank((*score.axes, *(mask.axes if mask else ())))
         given = None if mask is None else e.full(mask, joined)
@@ -149,19 +150,15 @@ def _joined(e: Dense, node: Attend) -> tuple[Value, Value | None]:
 
 
 def _flat(e: Dense, value: Value, rest: tuple[Axis, ...], keys: tuple[Axis, ...]) -> Any:
-    from .dense import _ordered
-
     axes = by_rank((*rest, *keys))
     full = Value(e.expand(value, axes), axes)
-    moved = _ordered(e, full, (*rest, *keys))
+    moved = ordered(e, full, (*rest, *keys))
     return e.method("flatten", moved, len(rest)) if len(keys) > 1 else moved
 
 
 def _normalized(e: Dense, node: Attend, scores: Value, present: Value | None) -> Value:
     """normalize with the leaf Scores bound to the scores; absent pairs get weight 0."""
     leaf = next(item for item in walk(node.normalize) if isinstance(item, Scores))
-    from .dense import softmax_argument
-
     plain = softmax_argument(node.normalize)
     filled = scores
     if present is not None and (plain is None or plain[0] is not leaf):
@@ -189,8 +186,6 @@ def _normalized(e: Dense, node: Attend, scores: Value, present: Value | None) ->
 def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
     if not node.dropout or not e.program.signature.training:
         return weights
-    from .dense import key_of, places_of
-
     places = places_of(e, weights.axes, ())
     kept = e.call(ops.keep, e.inputs["call"], key_of(node.name), node.dropout, places)
     made = e.call(ops.drop, weights.node, kept, node.dropout)
@@ -199,8 +194,6 @@ def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
 
 def _weighted(e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]) -> Value:
     """sum over keys of weight * value."""
-    from .dense import einsum
-
     value = e.lower(source.value)
     return einsum(e, weights, value, (), (), reduced)
 
@@ -243,6 +236,3 @@ def _plus(e: Dense, left: Value, right: Value) -> Value:
     dims = max(left.dims, right.dims)
     made = e.call(operator.add, e.align(left, axes, dims), e.align(right, axes, dims))
     return Value(made, axes, dims, left.wide or right.wide)
-
-
-__all__ = ["Lowered", "Node", "NotLowered", "attend", "lowered", "part"]

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx
 
-from ...dsl.core import Axis, Kind, Node, TypedSpec
+from ...dsl.core import Axis, Index, Kind, Node, Type, TypedSpec
 from .. import torch_ops as ops
 from ..program import OFFSETS, Program
 
@@ -254,9 +253,4 @@ def _identifier(text: str) -> str:
 
 
 def _leaf(axis: Axis) -> Node:
-    from ...dsl.core import Index, Type
-
     return Index(Type(Kind.INT, frozenset({axis}), (), axis), axis)
-
-
-__all__ = ["Emitter", "NotLowered", "Value", "by_rank", "torch"]

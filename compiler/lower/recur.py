@@ -5,7 +5,8 @@ What does not depend on the carry is computed for all tokens at once, outside; i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, fx
@@ -15,6 +16,10 @@ from .emitter import Value, by_rank
 
 if TYPE_CHECKING:
     from .dense import Dense
+
+
+#: final carries, yields, and the layout (axes, dims) of each carry and yield
+Results: TypeAlias = tuple[fx.Node, fx.Node, list[tuple[tuple[Axis, ...], int]]]
 
 
 def loop(
@@ -36,11 +41,10 @@ def loop(
 
 def recur(e: Dense, node: Recur) -> Value:
     """One result of a loop; the loop itself is emitted once."""
-    loops: dict[Any, Any] = e.__dict__.setdefault("loops", {})
     key = (node.axis, node.names, node.inits, node.nexts, node.yields)
-    if key not in loops:
-        loops[key] = _emit(e, node)
-    carries, yields, layouts = loops[key]
+    if key not in e.loops:
+        e.loops[key] = _emit(e, node)
+    carries, yields, layouts = e.loops[key]
     if node.which < 0:
         place = -1 - node.which
         axes, dims = layouts[place]
@@ -51,8 +55,6 @@ def recur(e: Dense, node: Recur) -> Value:
 
 
 def _item(e: Dense, pair: Any, place: int) -> Any:
-    import operator
-
     return e.call(operator.getitem, pair, place)
 
 
@@ -63,14 +65,12 @@ def _depends(node: Node, names: tuple[str, ...], memo: dict[Node, bool]) -> bool
     return memo[node]
 
 
-def _emit(e: Dense, node: Recur) -> tuple[Any, Any, list[tuple[tuple[Axis, ...], int]]]:
-    from .dense import Dense
-
+def _emit(e: Dense, node: Recur) -> Results:
     memo: dict[Node, bool] = {}
     outside = _frontier(node, memo)
     rows: list[Any] = []
     fixed: list[Any] = []
-    inner = Dense(e.program, {})
+    inner = type(e)(e.program, {})
     inner.prepare_inner(e)
     carry_layouts: list[tuple[tuple[Axis, ...], int]] = []
     for name, init, following in zip(node.names, node.inits, node.nexts, strict=True):
@@ -84,14 +84,12 @@ def _emit(e: Dense, node: Recur) -> tuple[Any, Any, list[tuple[tuple[Axis, ...],
         if value.is_number:
             inner.values[item] = value
             continue
-        placeholder_name = f"row_{len(rows) + len(fixed)}"
         if node.axis in value.axes:
             rest = tuple(axis for axis in value.axes if axis != node.axis)
             place = value.axes.index(node.axis)
             rows.append((item, e.method("movedim", value.node, place, 0), rest, value))
         else:
             fixed.append((item, e.tensor(value), value.axes, value))
-        del placeholder_name
     for n, (item, _, axes, value) in enumerate((*rows, *fixed)):
         placeholder = inner.graph.placeholder(f"now_{n}" if n < len(rows) else f"fixed_{n}")
         inner.values[item] = Value(placeholder, axes, value.dims, value.wide)

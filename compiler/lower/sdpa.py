@@ -6,6 +6,7 @@ It fits where scores are `c * dot(q, k)` plus what depends on no feature, the no
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ from ...dsl.core import (
     TypedSpec,
 )
 from .emitter import Value, by_rank
+from .layout import same_size
+from .normalizer import softmax_argument
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -65,8 +68,6 @@ def match(node: Attend, spec: TypedSpec, training: bool, parts: frozenset[str]) 
         return Refusal(f"its {names} are read", node, f"do not read .{names}")
     if training and node.dropout:
         return Refusal("its dropout is drawn by counter, which torch's is not", node, "dropout: 0")
-    from .dense import softmax_argument
-
     found = softmax_argument(node.normalize)
     if found is None or not isinstance(found[0], Scores):
         return Refusal(
@@ -106,12 +107,6 @@ def _match_source(node: Attend, score: Node, mask: Node | None, value: Node) -> 
 
 
 def _axes_problem(node: Attend, query: Node, key: Node, value: Node) -> Refusal | None:
-    heads = {
-        axis
-        for axis in (query.type.axes | key.type.axes | value.type.axes)
-        if axis.role in ("head", "group")
-    }
-    del heads
     for name, array, own in (
         ("query", query, node.query),
         ("key", key, node.joint),
@@ -247,11 +242,6 @@ def _value(node: Node) -> Node:
     return node.value if isinstance(node, Arg) else node
 
 
-def same_size(left: Axis, right: Axis) -> bool:
-    """Whether two axes have the same static size."""
-    return left.size is not None and right.size is not None and left.size.value == right.size.value
-
-
 def _four(e: Dense, value: Value, tokens: Axis, head: Axis | None, batch: Axis) -> Any:
     """(batch, heads, tokens, width), with size 1 for what is missing."""
     axes = (batch, head, tokens) if head is not None else (batch, tokens)
@@ -280,8 +270,6 @@ def _pairs(e: Dense, value: Value, axes: tuple[Axis, ...], node: Attend) -> Any:
     slots = [slice(None) if axis in needed else None for axis in axes]
     while slots and slots[0] is None:
         slots.pop(0)
-    import operator
-
     return (
         moved
         if all(s is not None for s in slots)

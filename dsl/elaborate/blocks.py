@@ -25,7 +25,7 @@ from ..core import (
     TypedSpec,
     Use,
 )
-from ..shapes import Broken, Decoded, Entry, Items, Null, Scalar, Table
+from ..shapes import Broken, Decoded, Entry, Items, Null, Scalar, Table, closest
 from ..source import Span
 from ..syntax import Expr
 from .expressions import as_node, node_of
@@ -110,8 +110,11 @@ def attend(e: Elaborator, table: Table, env: Env, span: Span) -> Node:
             help = "add one: `- {keys: .., score: .., value: ..}`"
             raise e.fail("ATT303", "an attend needs a source", sources_field.name_span, env, help)
         lets = [fields["let"].value] if "let" in fields else []
+        _check_beside_sources(e, fields, env)
     else:
         tables, lets = [table], []
+    prior = _expr(fields, "prior")
+    tables = tables if prior is None else [_with_prior(item, prior) for item in tables]
     sources = []
     poisoned = False
     for item in tables:
@@ -122,6 +125,28 @@ def attend(e: Elaborator, table: Table, env: Env, span: Span) -> Node:
     if poisoned or not sources:
         raise Poisoned
     return _weighted(e, fields, sources, scope, query, span)
+
+
+def _check_beside_sources(e: Elaborator, fields: Mapping[str, Entry], env: Env) -> None:
+    """What each source says for itself is not said beside them."""
+    for name in ("keys", "at", "mask", "score", "value"):
+        if name in fields:
+            raise e.fail(
+                "ATT301",
+                f"`{name}` stands beside `sources`, where nothing reads it",
+                fields[name].name_span,
+                env,
+                "write it in each source",
+            )
+
+
+def _with_prior(table: Table, prior: Expr) -> Table:
+    """A source with the prior added to its score."""
+    entry = table.entries.get("score")
+    if entry is None or not isinstance(entry.value, syntax.Syntax):
+        return table
+    total = syntax.Binary("+", entry.value, prior, span=entry.value.span)
+    return replace(table, entries={**table.entries, "score": replace(entry, value=total)})
 
 
 def _source(
@@ -580,8 +605,20 @@ def stack(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
         name: node_of(e, entry.value, env)  # type: ignore[arg-type]
         for name, entry in fields.items()
     }
-    carried: dict[str, Node] = {}
-    for place, sub in enumerate(_layers(e, layers, env, span)):
+    subs = _layers(e, layers, env, span)
+    known = {"context", *(name for sub in subs for name in (*sub.inputs, *sub.streams))}
+    for name, entry in fields.items():
+        if name not in known:
+            hint = closest(name, tuple(known))
+            raise e.fail(
+                "ATT411",
+                f"no layer takes `{name}`",
+                entry.name_span,
+                env,
+                f"did you mean `{hint}`?" if hint else f"they take {', '.join(sorted(known))}",
+            )
+    carried = {name: node for name, node in extras.items() if name != "context"}
+    for place, sub in enumerate(subs):
         args = {"x": x}
         args.update({k: v for k, v in extras.items() if k == "context" or k in sub.inputs})
         args.update({k: v for k, v in carried.items() if k in sub.streams})

@@ -369,11 +369,11 @@ def _compare_two(
 
 
 def _call(e: Elaborator, expr: syntax.Call, env: Env, raw: bool) -> Value:
-    from .calls import call
+    from .calls import FUNCTIONS, call
 
     name = expr.function.name
     macro = e.macros.get(name)
-    if macro is not None:
+    if macro is not None and (macro.params or name not in FUNCTIONS):
         return e.expand(macro, expr, expr.args, expr.keywords, env, raw)
     return call(e, expr, env)
 

@@ -10,6 +10,7 @@ from ..core import (
     Index,
     Kind,
     Node,
+    Position,
     Reduce,
     Scatter,
     Segment,
@@ -72,7 +73,8 @@ def _token_value(a: Arguments, token: Token, name: str) -> Node:
         return at_token(base[0], token) if base else token.ref
     field = token_set.time if name == "time" else token_set.start
     if field is None:
-        return const(-(2**62)) if name == "time" else const(2**62)
+        early = name == "time" and not token_set.unknown  # slots are there before everything
+        return const(-(2**62)) if early else const(2**62)
     return at_token(field, token)
 
 
@@ -120,7 +122,7 @@ def windows(a: Arguments) -> Value:
     _check_positive(a, size, stride)
     count = pointwise("-", _count(source), const(size - stride))
     count = pointwise("max", pointwise("//", count, const(stride)), const(0))
-    return _windowed(a, source, size, stride, count)
+    return _windowed(a, source, size, stride, count, whole=True)
 
 
 def blocks(a: Arguments) -> Value:
@@ -129,7 +131,7 @@ def blocks(a: Arguments) -> Value:
     size = a.whole("size", 1)
     _check_positive(a, size)
     count = pointwise("ceil_div", _count(source), const(size))
-    return _windowed(a, source, size, size, count)
+    return _windowed(a, source, size, size, count, whole=False)
 
 
 def _check_positive(a: Arguments, *sizes: int) -> None:
@@ -142,24 +144,40 @@ def _count(source: TokenSet) -> Node:
     return source.count
 
 
-def _windowed(a: Arguments, source: TokenSet, size: int, stride: int, count: Node) -> TokenSet:
-    if len(source.axes) != 1 or source.position is None or source.start is None:
+def _windowed(
+    a: Arguments, source: TokenSet, size: int, stride: int, count: Node, whole: bool
+) -> TokenSet:
+    """Windows with the position, time and start of their members.
+
+    Over a stream the last member stands size - 1 after the first; a block that is not full yet is
+    not there before it would be. Over windows the last member that there is says when.
+    """
+    ordered = len(source.axes) == 1 and not source.sources
+    if not ordered or source.position is None or source.start is None or source.time is None:
         raise TypeMistake("ATT516", "windows are made of tokens with positions, one after another")
     axis = _new_axis(a)
     first = as_ref(pointwise("*", index(axis), const(stride)), source.axis)
-    begin = read_axis(source.start, source.axis, first)
-    last = pointwise("+", read_axis(source.position, source.axis, first), const(size - 1))
-    valid = None
-    if source.valid is not None:
-        valid = read_axis(source.valid, source.axis, first)
+    end = pointwise("+", first, const(size - 1))
+    if not whole:
+        end = pointwise("min", end, pointwise("-", _count(source), const(1)))
+    last = as_ref(end, source.axis)
+
+    def late(field: Node) -> Node:
+        if isinstance(field, Position):
+            return pointwise("+", read_axis(field, source.axis, first), const(size - 1))
+        return read_axis(field, source.axis, last)
+
+    valid = source.valid
+    if valid is not None:  # whole windows need their last member, blocks only a first
+        valid = read_axis(valid, source.axis, last if whole else first)
     return TokenSet(
         name=a.env.owner,
         axes=(axis,),
         over=source.over,
         count=count,
-        position=last,
-        time=last,
-        start=begin,
+        position=late(source.position),
+        time=late(source.time),
+        start=read_axis(source.start, source.axis, first),
         valid=valid,
         source=source.name,
         size=size,

@@ -148,12 +148,20 @@ def _kinds(row: Pointwise, nodes: tuple[Node, ...]) -> tuple[tuple[Node, ...], K
             "`int(..)` or `real(..)` makes a number of a bool",
         )
     match row.rule:
+        case "numeric" if row.name == "**" and _may_be_fraction(nodes):
+            return tuple(real(node) for node in nodes), REAL
         case "real" | "divide":
             return tuple(real(node) for node in nodes), REAL
         case "compare" | "equal":
             return _promote(nodes)[0], BOOL
         case _:
             return _promote(nodes)
+
+
+def _may_be_fraction(nodes: tuple[Node, ...]) -> bool:
+    """Whether a power of ints is no int: unless the exponent is a number from 0 on."""
+    exponent = nodes[1]
+    return not (isinstance(exponent, Const) and exponent.value >= 0)
 
 
 def _kind_names(kinds: list[Kind]) -> str:

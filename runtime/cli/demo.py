@@ -46,7 +46,10 @@ GRACE = 45.0
 )
 def command(out: Path, budget: int, steps: int, seeds: int, threads: int | None) -> None:
     """Show the library, explain Neural Attention, and train it beside two others on real text."""
+    from ..training.processes import share_cores
+
     start = time.monotonic()
+    share_cores()
     out.mkdir(parents=True, exist_ok=True)
     threads = threads or min(2, os.cpu_count() or 1)
     _library()

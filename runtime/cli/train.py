@@ -128,7 +128,7 @@ def _new_plan(data: tuple[str, ...], options: dict[str, Any]) -> Plan:
     if not data:
         raise click.UsageError("give the text: --data PATH")
     return Plan(
-        spec=options["spec"],
+        spec=_lasting(options["spec"]),
         choices={**dict(options["dims"]), **dict(options["specs"])},
         data=tuple(str(Path(path).resolve()) for path in data),
         limit=options["max_chars"],
@@ -136,6 +136,11 @@ def _new_plan(data: tuple[str, ...], options: dict[str, Any]) -> Plan:
         seeds=_seeds(options["seed"], options["seeds"]),
         device=options["device"] or "cpu",
     )
+
+
+def _lasting(spec: str) -> str:
+    """A path is made absolute, so that the run can go on from another directory."""
+    return str(Path(spec).resolve()) if Path(spec).is_file() else spec
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
@@ -157,7 +162,7 @@ def _resumed(
     """The plan in the directory, with more steps where they are asked for."""
     from dataclasses import replace
 
-    from ..training.plan import plan_of, write_json
+    from ..training.plan import plan_of
 
     given = [name for name, value in {**options, "out": out, "data": data}.items() if value]
     others = [name for name in given if name not in ("steps", "device")]
@@ -171,7 +176,6 @@ def _resumed(
         plan = replace(plan, recipe=replace(plan.recipe, steps=options["steps"]))
     if options["device"]:
         plan = replace(plan, device=options["device"])
-    write_json(folder / "plan.json", plan.to_json())
     return plan
 
 

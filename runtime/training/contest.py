@@ -19,7 +19,7 @@ from .processes import RunFailed, run_apart
 from .statistics import Estimate, estimate, paired
 
 Records: TypeAlias = list[dict[str, Any]]
-STARTUP = 5.0
+STARTUP = 4.0
 FEWEST_STEPS = 20
 
 

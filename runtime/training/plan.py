@@ -14,6 +14,8 @@ from typing import Any
 
 from .loop import Recipe
 
+PLAN = "plan.json"
+
 
 class PlanMistake(ValueError):
     """The directory holds no run, or holds one where a new one was to begin."""
@@ -21,7 +23,7 @@ class PlanMistake(ValueError):
 
 @dataclass(frozen=True)
 class Plan:
-    """A model spec with choices, data, recipe and seeds; data None reads to the end."""
+    """A model spec with choices, data, recipe and seeds; limit None reads all of the data."""
 
     spec: str
     choices: Mapping[str, bool | int | float | str]
@@ -35,20 +37,22 @@ class Plan:
         """Plain data."""
         return asdict(self)
 
+    def write(self, folder: Path) -> None:
+        """Keep the plan in the directory of the run, which is made where it is not there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / PLAN, self.to_json())
 
-def begin(folder: Path, plan: Plan) -> None:
-    """Make the directory of a new run.
+
+def check_free(folder: Path) -> None:
+    """Make sure that a new run can begin in a directory.
 
     Raises:
         PlanMistake: there is one already.
     """
-    path = folder / "plan.json"
-    if path.exists():
+    if (folder / PLAN).exists():
         raise PlanMistake(
             f"`{folder}` holds a run: continue it with --resume {folder}, or choose another --out"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, plan.to_json())
 
 
 def plan_of(folder: Path) -> Plan:
@@ -57,7 +61,7 @@ def plan_of(folder: Path) -> Plan:
     Raises:
         PlanMistake: there is none.
     """
-    path = folder / "plan.json"
+    path = folder / PLAN
     try:
         found = json.loads(path.read_text("utf-8"))
         found["recipe"] = Recipe(**found["recipe"])

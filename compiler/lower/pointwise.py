@@ -1,0 +1,116 @@
+"""Pointwise operators, and the softmax that some of them together are."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from ...dsl.core import Map
+from ...dsl.operators import POINTWISE
+from .. import torch_ops as ops
+from .emitter import Value, by_rank
+from .normalizer import may_be_absent, softmax_argument
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+_INFIX: dict[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": ops.floor_divide,
+    "%": ops.modulo,
+    "**": ops.power,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "and": operator.and_,
+    "or": operator.or_,
+    "neg": operator.neg,
+    "not": torch.logical_not,
+    "min": ops.minimum,
+    "max": ops.maximum,
+    "clip": ops.clip,
+}
+
+
+def function_of(op: str) -> Callable[..., Any]:
+    """The torch meaning of a pointwise operator, from its row."""
+    if op in _INFIX:
+        return _INFIX[op]
+    name = POINTWISE[op].torch
+    if "." not in name:
+        own: dict[str, Callable[..., Any]] = {
+            "safe_divide": ops.safe_divide,
+            "ceil_divide": ops.ceil_divide,
+            "softplus": ops.softplus,
+            "integer": ops.integer,
+            "detach": ops.detach,
+        }
+        return own[name]
+    found: Any = torch
+    for part in name.split(".")[1:]:
+        found = getattr(found, part)
+    function: Callable[..., Any] = found
+    return function
+
+
+def pointwise(e: Dense, node: Map) -> Value:
+    """An operator applied to operands that are aligned first."""
+    softmax = _as_softmax(e, node)
+    if softmax is not None:
+        return softmax
+    args = [e.lower(arg) for arg in node.args]
+    axes = by_rank(axis for arg in args for axis in arg.axes)
+    dims = max(arg.dims for arg in args)
+    wide = any(arg.wide for arg in args)
+    if node.op == "as_ref":
+        return args[0]
+    if node.op == "real":
+        made: Any = args[0].node
+        if args[0].is_number and not isinstance(made, fx.Node):
+            return Value(float(made))
+        return Value(e.call(ops.as_real, made, e.real_like()), axes, dims, True)
+    nodes = [e.align(arg, axes, dims) for arg in args]
+    is_scalar = not axes and not dims
+    if is_scalar and POINTWISE[node.op].rule == "real":
+        nodes = [e.call(ops.scalar, nodes[0], e.real_like()), *nodes[1:]]
+    if node.op == "where":
+        nodes = [*nodes[:1], *_branches(e, nodes[1:])]
+        if is_scalar:
+            nodes[0] = e.call(ops.scalar, nodes[0], e.real_like())
+    return Value(e.call(function_of(node.op), *nodes), axes, dims, wide)
+
+
+def _branches(e: Dense, nodes: list[Any]) -> list[Any]:
+    """Branches of a where: two plain numbers become tensors."""
+    if any(isinstance(item, fx.Node) for item in nodes):
+        return nodes
+    return [e.call(ops.scalar, item, e.real_like()) for item in nodes]
+
+
+def _as_softmax(e: Dense, node: Map) -> Value | None:
+    """safe_div(exp(a - max a), sum exp(a - max a)) over one axis is torch's softmax."""
+    found = softmax_argument(node)
+    if found is None:
+        return None
+    arg, axis = found
+    value = e.lower(arg)
+    if axis not in value.axes:
+        return None
+    present = e.present.get(axis)
+    place = value.axes.index(axis) - len(value.axes) - value.dims
+    mask = None
+    if present is not None:
+        mask = e.full(present, value.axes)
+    elif may_be_absent(arg):
+        mask = e.call(ops.is_there, value.node, None)
+    return Value(e.call(ops.softmax, value.node, mask, place), value.axes, value.dims, value.wide)

@@ -1,0 +1,93 @@
+"""Reading along an axis or a feature dim, at an index with axes of its own."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING
+
+from ...dsl.core import Axis, Index, KvHead, Map, Node, Read, ReadDim
+from ...dsl.intervals import bounds
+from .. import torch_ops as ops
+from .emitter import Value
+from .layout import flattened, ordered, same_size, unflattened
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+
+def _plain_index(node: Node) -> Axis | None:
+    """The axis of an index that reads every token at its own place."""
+    while isinstance(node, Map) and node.op == "as_ref":
+        node = node.args[0]
+    return node.axis if isinstance(node, Index) else None
+
+
+def read(e: Dense, node: Read) -> Value:
+    """The argument read along one axis; a rename where every token is read at its own place."""
+    arg = e.lower(node.arg)
+    if node.axis not in arg.axes:
+        return arg
+    renamed = _plain_index(node.index)
+    if renamed is not None and renamed not in arg.axes:
+        return e.renamed(arg, node.axis, renamed)
+    if isinstance(node.index, KvHead):
+        return _read_heads(e, node, arg, node.index)
+    index = e.lower(node.index)
+    signed = bounds(node.index, e.spec)[0] < 0
+    return read_at(e, arg, node.axis, index, signed)
+
+
+def _read_heads(e: Dense, node: Read, arg: Value, index: KvHead) -> Value:
+    heads, groups = index.axis, node.axis
+    if same_size(heads, groups):
+        return e.renamed(arg, groups, heads)
+    place = arg.axes.index(groups)
+    made = e.call(ops.expand_heads, arg.node, e.size(heads), place)
+    axes = [heads if axis == groups else axis for axis in arg.axes]
+    return e.arrange(made, axes, arg.dims, arg.wide)
+
+
+def read_at(e: Dense, arg: Value, axis: Axis, index: Value, signed: bool) -> Value:
+    """arg along an axis read at an index with axes of its own."""
+    if arg.axes == (axis,):
+        made = e.call(ops.take, arg.node, e.tensor(index), signed)
+        return Value(made, index.axes, arg.dims, arg.wide)
+    rest = tuple(item for item in arg.axes if item != axis)
+    fresh = tuple(item for item in index.axes if item not in rest)
+    common = tuple(item for item in rest if item in index.axes)
+    order = (*rest, axis)
+    moved = ordered(e, arg, order)
+    at = ordered(e, index, (*common, *fresh))
+    at = flattened(e, at, len(common), len(fresh))
+    slots = [slice(None) if item in common else None for item in rest] + [slice(None)]
+    slots += [None] * arg.dims
+    if any(item is None for item in slots):
+        at = e.call(operator.getitem, at, tuple(slots))
+    made = e.call(ops.take_along, moved, at, len(rest), signed)
+    made = unflattened(e, made, len(rest), fresh)
+    return e.arrange(made, (*rest, *fresh), arg.dims, arg.wide)
+
+
+def read_dim(e: Dense, node: ReadDim) -> Value:
+    """The argument read along its first feature dim."""
+    arg, index = e.lower(node.arg), e.lower(node.index)
+    if not arg.axes:
+        made = e.call(ops.take, arg.node, e.tensor(index), False)
+        return Value(made, index.axes, index.dims + arg.dims - 1, arg.wide)
+    fresh = tuple(item for item in index.axes if item not in arg.axes)
+    common = tuple(item for item in arg.axes if item in index.axes)
+    at = ordered(e, index, (*common, *fresh))
+    count = len(fresh) + index.dims
+    at = flattened(e, at, len(common), count)
+    slots = [slice(None) if item in common else None for item in arg.axes] + [slice(None)]
+    slots += [None] * (arg.dims - 1)
+    if any(item is None for item in slots):
+        at = e.call(operator.getitem, at, tuple(slots))
+    place = len(arg.axes)
+    made = e.call(ops.take_along, arg.node, at, place, False)
+    if count == 0:
+        made = e.method("squeeze", made, place)
+    elif count > 1:
+        sizes = [e.size(axis) for axis in fresh] + [dim.value for dim in node.index.type.dims]
+        made = e.method("unflatten", made, place, tuple(sizes))
+    return e.arrange(made, (*arg.axes, *fresh), index.dims + arg.dims - 1, arg.wide)

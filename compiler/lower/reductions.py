@@ -1,0 +1,111 @@
+"""Reductions over axes and dims, running sums, and projections on the simplex."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...dsl.core import Kind, Map, Reduce, Scan, Simplex
+from .. import torch_ops as ops
+from .contractions import einsum
+from .emitter import Value, by_rank
+from .normalizer import uses_scores
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+
+def reduce(e: Dense, node: Reduce) -> Value:
+    """A reduction; inside a normaliser, pairs that are not there do not count."""
+    product = _sum_of_products(e, node)
+    if product is not None:
+        return product
+    arg = e.lower(node.arg)
+    where = None if node.where is None else e.lower(node.where)
+    if e.local and uses_scores(node):
+        for axis in node.axes:
+            if axis in e.present:
+                where = _both(e, where, e.present[axis])
+    axes = by_rank((*arg.axes, *(where.axes if where else ()), *node.axes))
+    value = e.expand(arg, axes) if set(axes) != set(arg.axes) else e.tensor(arg)
+    mask = None if where is None else e.full(where, axes, arg.dims)
+    drop = [axes.index(axis) for axis in node.axes] + [len(axes) + dim for dim in node.dims]
+    drop = [place - len(axes) - arg.dims for place in drop]
+    made = _reduction(e, node, value, mask, drop)
+    kept = tuple(axis for axis in axes if axis not in node.axes)
+    wide = arg.wide and node.type.kind is Kind.REAL
+    return Value(made, kept, arg.dims - len(node.dims), wide)
+
+
+def _both(e: Dense, left: Value | None, right: Value) -> Value:
+    if left is None:
+        return right
+    axes = by_rank((*left.axes, *right.axes))
+    both = e.call(operator.and_, e.align(left, axes), e.align(right, axes))
+    return Value(both, axes)
+
+
+def _reduction(e: Dense, node: Reduce, value: Any, mask: Any, drop: list[int]) -> Any:
+    op = node.op
+    if op in ("any", "all", "count"):
+        if mask is not None:
+            if op == "all":
+                mask = e.call(torch.logical_not, mask)
+            value = e.call(operator.or_ if op == "all" else operator.and_, value, mask)
+        functions: dict[str, Callable[..., Any]] = {
+            "any": ops.any_of,
+            "all": ops.all_of,
+            "count": torch.sum,
+        }
+        return e.call(functions[op], value, drop)
+    if op == "max":
+        return e.call(ops.masked_max, value, mask, drop)
+    if op == "min":
+        return e.call(ops.masked_min, value, mask, drop)
+    if op == "logsumexp":
+        return e.call(ops.masked_logsumexp, value, mask, drop)
+    if mask is not None:
+        masked = ops.masked_sum if op == "sum" else ops.masked_mean
+        return e.call(masked, value, mask, drop)
+    return e.call(torch.sum if op == "sum" else torch.mean, value, drop)
+
+
+def _sum_of_products(e: Dense, node: Reduce) -> Value | None:
+    """sum(a * b, over=axis) of reals is a contraction; the product is never formed."""
+    inner = node.arg
+    simple = node.op == "sum" and node.where is None and not node.dims
+    if not simple or not isinstance(inner, Map) or inner.op != "*":
+        return None
+    if inner.type.kind is not Kind.REAL or any(axis in e.present for axis in node.axes):
+        return None
+    left, right = e.lower(inner.args[0]), e.lower(inner.args[1])
+    if left.is_number or right.is_number or left.dims != right.dims:
+        return None
+    shared = all(axis in left.axes and axis in right.axes for axis in node.axes)
+    if not shared or left.dims:
+        return None
+    return einsum(e, left, right, (), (), node.axes)
+
+
+def scan(e: Dense, node: Scan) -> Value:
+    """The running sum along an axis."""
+    arg = e.lower(node.arg)
+    axes = by_rank((*arg.axes, node.axis))
+    place = axes.index(node.axis) - len(axes) - arg.dims
+    made = e.call(ops.running_sum, e.expand(arg, axes), place, node.reverse, node.exclusive)
+    return Value(made, axes, arg.dims, arg.wide)
+
+
+def simplex(e: Dense, node: Simplex) -> Value:
+    """Sparsemax and entmax: weights along an axis, some exactly zero."""
+    arg, alpha = e.lower(node.arg), e.lower(node.alpha)
+    axes = by_rank((*arg.axes, *alpha.axes))
+    present = e.present.get(node.axis)
+    mask = None if present is None else e.full(present, axes)
+    value = e.full(arg, axes)
+    place = axes.index(node.axis) - len(axes) - arg.dims
+    made = e.call(ops.entmax, value, mask, e.align(alpha, axes), place)
+    return Value(made, axes, arg.dims, arg.wide)
