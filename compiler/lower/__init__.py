@@ -157,7 +157,7 @@ def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
     choices = []
     for node in attends_of(program):
         read = frozenset(parts.get(node, ()))
-        found = sdpa.match(node, program.spec, program.signature.training, read)
+        found = sdpa.match(node, program.signature.training, read)
         if node in inside:
             found = sdpa.Refusal("it stands inside a loop", node)
         refusals: tuple[tuple[str, sdpa.Refusal], ...] = ()

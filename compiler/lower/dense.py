@@ -98,6 +98,7 @@ class Dense(Emitter):
         self.chosen = outer.chosen
 
     def real_like(self) -> fx.Node:
+        """A tensor of the module's real dtype; inside the step of a loop, a carry."""
         if not self.carries:
             return super().real_like()
         node: fx.Node = next(iter(self.carries.values())).node

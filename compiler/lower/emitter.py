@@ -32,6 +32,7 @@ class Value:
 
     @property
     def is_number(self) -> bool:
+        """Whether it is a plain number, without a node."""
         return not isinstance(self.node, fx.Node)
 
 
@@ -91,9 +92,6 @@ class Emitter:
 
     def _name(self, fallback: str) -> str:
         return _identifier(self.hint or fallback)
-
-    def placeholder(self, name: str) -> fx.Node:
-        return self.inputs[name]
 
     # -- sizes and places -------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ def reduce(e: Dense, node: Reduce) -> Value:
         return product
     arg = e.lower(node.arg)
     where = None if node.where is None else e.lower(node.where)
+    if where is not None and where.node is True:
+        where = None
     if e.local and uses_scores(node):
         for axis in node.axes:
             if axis in e.present:

@@ -24,8 +24,8 @@ from ...dsl.core import (
     Position,
     Read,
     Scores,
-    TypedSpec,
 )
+from ...dsl.elaborate.typing import pointwise
 from .emitter import Value, by_rank
 from .layout import same_size
 from .normalizer import softmax_argument
@@ -56,7 +56,7 @@ class Refusal:
     edit: str = ""
 
 
-def match(node: Attend, spec: TypedSpec, training: bool, parts: frozenset[str]) -> Match | Refusal:
+def match(node: Attend, training: bool, parts: frozenset[str]) -> Match | Refusal:
     """Whether an attend is what scaled_dot_product_attention computes."""
     if len(node.sources) != 1 or node.sources[0].at is not None:
         return Refusal("it has several sources or a list of keys", node, "one source with a mask")
@@ -133,8 +133,6 @@ def _terms(score: Node) -> list[Node]:
 
 
 def _plus(left: Node, right: Node) -> Node:
-    from ...dsl.elaborate.typing import pointwise
-
     return pointwise("+", left, right)
 
 

@@ -11,7 +11,6 @@ from ..core import (
     Attend,
     AttendSource,
     Axis,
-    Const,
     Index,
     Kind,
     Node,
@@ -19,7 +18,6 @@ from ..core import (
     Recur,
     Scores,
     StackAxis,
-    StreamInfo,
     TokenSet,
     Type,
     TypedSpec,
@@ -29,8 +27,9 @@ from ..shapes import Broken, Decoded, Entry, Items, Null, Scalar, Table, closest
 from ..source import Span
 from ..syntax import Expr
 from .expressions import as_node, node_of
-from .typing import TypeMistake, common_dims, const, pointwise, read, real, union, with_heads
-from .values import Bundle, Env, Poisoned, Thunk, Value
+from .reading import at_token
+from .typing import TypeMistake, common_dims, const, pointwise, real, union, with_heads
+from .values import Bundle, Env, Poisoned, Thunk, Token, Value
 
 if TYPE_CHECKING:
     from .spec import Elaborator
@@ -261,9 +260,6 @@ def _distinct(e: Elaborator, key: TokenSet, query: TokenSet) -> tuple[TokenSet, 
 
 
 def _with_validity(mask: Node | None, key: TokenSet, query: TokenSet, env: Env) -> Node | None:
-    from .expressions import at_token
-    from .values import Token
-
     parts = [] if mask is None else [mask]
     if key.valid is not None:
         assert env.key_ref is not None
@@ -371,7 +367,7 @@ def _table(e: Elaborator, fields: Mapping[str, Entry], name: str) -> dict[str, E
 
 
 def _check_carry(
-    e: Elaborator, carry: Mapping[str, Expr], following: Mapping[str, Expr], span: Span, env: Env
+    e: Elaborator, carry: Mapping[str, Expr], following: Mapping[str, Expr], env: Env
 ) -> None:
     for name, expr in following.items():
         if name not in carry:
@@ -392,7 +388,7 @@ def iterate(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
     if axis is None or axis.size is None:
         raise e.fail("ATT505", f"`step` is a declared axis; `{step.value}` is none", step.span, env)
     carry, following, yields = (_table(e, fields, name) for name in ("carry", "next", "yield"))
-    _check_carry(e, carry, following, span, env)
+    _check_carry(e, carry, following, env)
     if axis.name in carry:
         raise e.fail("ATT309", f"`{axis.name}` is the step and cannot be carried", step.span, env)
     scope = replace(env, folded=True)
@@ -443,7 +439,7 @@ def recur(e: Elaborator, table: Table, env: Env, span: Span) -> Bundle:
     assert over is not None
     axis = e.set_of(over, env).axis
     carry, following, yields = (_table(e, fields, name) for name in ("carry", "next", "yield"))
-    _check_carry(e, carry, following, span, env)
+    _check_carry(e, carry, following, env)
     inits = {name: node_of(e, expr, env) for name, expr in carry.items()}
     if any(axis in node.type.axes for node in inits.values()):
         raise e.fail("ATT509", f"a carry begins without axis `{axis}`", span, env)
@@ -546,7 +542,7 @@ def instance(
                 env,
                 f"give `{stream}: ..` in `use`, and say under `{stream}:` in `out` what becomes of it",
             )
-        value = e.stream_value(stream, _outer_type(sub.streams[stream].type, sub, args, e), span)
+        value = e.stream_value(stream, _outer_type(sub.streams[stream].type, sub, args, e))
         if value is not None:
             args[stream] = value
     keys = tuple(args)
@@ -661,6 +657,3 @@ def _layers(e: Elaborator, items: Items, env: Env, span: Span) -> list[TypedSpec
             raise e.fail("ATT307", f"a stack has at most {MOST_LAYERS} layers", item.span, env)
         found.extend(inner * times)
     return found
-
-
-__all__ = ["Const", "StreamInfo", "TypeMistake", "block", "read"]

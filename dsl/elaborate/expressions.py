@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import syntax
@@ -19,16 +17,16 @@ from ..core import (
     Param,
     Part,
     Position,
-    ReadDim,
     Scores,
     TokenSet,
     Type,
 )
 from ..intervals import bounds
 from ..shapes import Broken, Null, Table
-from ..source import Span
 from ..syntax import Expr
-from .typing import TypeMistake, as_ref, const, pointwise, read, union, with_heads
+from .contractions import matmul
+from .reading import adapt, not_over, position_of, reach, read_plain
+from .typing import TypeMistake, const, pointwise, union
 from .values import Bundle, Env, Poisoned, Thunk, Token, Value, Word
 
 if TYPE_CHECKING:
@@ -79,8 +77,6 @@ def _elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool) -> Value:
         case syntax.Unary():
             return pointwise("neg" if expr.op == "-" else "not", node_of(e, expr.operand, env))
         case syntax.Binary() if expr.op == "@":
-            from .calls import matmul
-
             return matmul(*nodes_of(e, (expr.left, expr.right), env))
         case syntax.Binary():
             return _binary(e, expr, env)
@@ -89,7 +85,7 @@ def _elaborate(e: Elaborator, expr: Expr, env: Env, raw: bool) -> Value:
         case syntax.Compare():
             return _compare(e, expr, env)
         case syntax.Call():
-            return _call(e, expr, env, raw)
+            return e.call(expr, env, raw)
         case syntax.Read():
             return _read(e, expr, env)
         case syntax.Member():
@@ -145,36 +141,6 @@ def nodes_of(e: Elaborator, exprs: Sequence[Expr], env: Env) -> tuple[Node, ...]
     if poisoned:
         raise Poisoned
     return tuple(nodes)
-
-
-def position_of(e: Elaborator, token: Token, expr: Expr, env: Env) -> Node:
-    """The position of a token; slots have none."""
-    if token.set.position is None:
-        raise e.fail(
-            "ATT517",
-            f"tokens of `{token.set.name}` have no position",
-            expr.span,
-            env,
-            "use slot(..), the place in the set",
-        )
-    return at_token(token.set.position, token)
-
-
-def at_token(field: Node, token: Token) -> Node:
-    """A field over the set of a token, read at the token."""
-    if len(token.set.axes) != 1 or token.set.axis not in field.type.axes:
-        return field
-    return read_axis(field, token.set.axis, token.ref)
-
-
-def read_axis(field: Node, axis: Axis, ref: Node) -> Node:
-    """read, where reading at the axis' own index is the field itself."""
-    if isinstance(ref, Index) and ref.axis == axis:
-        return field
-    if isinstance(field, Index) and field.axis == axis:
-        return ref
-    arg, index = with_heads((field, ref)) if axis.role != "group" else (field, ref)
-    return read(arg, axis, index)
 
 
 def _name(e: Elaborator, expr: syntax.Name, env: Env, raw: bool) -> Value:
@@ -255,61 +221,6 @@ def force(e: Elaborator, thunk: Thunk, raw: bool, expr: Expr, env: Env) -> Value
     return thunk.done[raw]
 
 
-def adapt(
-    e: Elaborator, node: Node, env: Env, done: frozenset[Axis], span: Span, name: str
-) -> Node:
-    """A field as it is seen from a pair: read at i or j, unless an index has said where."""
-    if env.query is None:
-        return node
-    for axis in node.type.tokens:
-        if axis not in done:
-            node = _adapt_axis(e, node, axis, env, span, name)
-    return node
-
-
-def _adapt_axis(e: Elaborator, node: Node, axis: Axis, env: Env, span: Span, name: str) -> Node:
-    query, key = env.query, env.key
-    assert query is not None
-    own = axis in query.axes
-    other = key is not None and axis in key.axes
-    if key is None or (own and not other):
-        own_source = dict(flat_sources(e, query)).get(axis)
-        return node if own or own_source is None else read_axis(node, axis, own_source)
-    assert env.key_ref is not None
-    sides = [side for side, hit in (("i", own), ("j", other)) if hit]
-    by_query = None if own else dict(flat_sources(e, query)).get(axis)
-    by_key = None if other else dict(flat_sources(e, key)).get(axis)
-    sides += ["i"] if by_query is not None else []
-    sides += ["j"] if by_key is not None else []
-    if len(sides) == 2 and not (other and not own and env.listed):
-        raise e.fail(
-            "ATT504",
-            f"`{name}` can be read at the query or at the key",
-            span,
-            env,
-            f"write `{name}[i]` or `{name}[j]`",
-        )
-    if other and env.listed:
-        return read_axis(node, axis, env.key_ref)
-    if by_query is not None:
-        return read_axis(node, axis, by_query)
-    if by_key is not None:
-        return read_axis(node, axis, at_token(by_key, Token(key, env.key_ref)))
-    return node
-
-
-def flat_sources(e: Elaborator, token_set: TokenSet) -> list[tuple[Axis, Node]]:
-    """The refs to every axis that a set was chosen from, through chains of choices."""
-    found: list[tuple[Axis, Node]] = []
-    for axis, ref in token_set.sources:
-        found.append((axis, ref))
-        origin = e.set_of_axis(axis)
-        if origin is not None:
-            for deeper, inner in flat_sources(e, origin):
-                found.append((deeper, read_axis(inner, axis, ref)))
-    return found
-
-
 def _binary(e: Elaborator, expr: syntax.Binary, env: Env) -> Value:
     left, right = nodes_of(e, (expr.left, expr.right), env)
     if expr.op in ("/", "//", "%"):
@@ -368,16 +279,6 @@ def _compare_two(
     return pointwise(op, as_node(e, left, at, env), as_node(e, right, expr, env))
 
 
-def _call(e: Elaborator, expr: syntax.Call, env: Env, raw: bool) -> Value:
-    from .calls import FUNCTIONS, call
-
-    name = expr.function.name
-    macro = e.macros.get(name)
-    if macro is not None and (macro.params or name not in FUNCTIONS):
-        return e.expand(macro, expr, expr.args, expr.keywords, env, raw)
-    return call(e, expr, env)
-
-
 def _read(e: Elaborator, expr: syntax.Read, env: Env) -> Value:
     field = elaborate(e, expr.operand, env, raw=True)
     base = as_node(e, field, expr.operand, env)
@@ -390,81 +291,17 @@ def _read(e: Elaborator, expr: syntax.Read, env: Env) -> Value:
         if ref.type.kind is not Kind.INT:
             raise e.fail("ATT506", f"an index is an int, not {ref.type}", index.span, env)
         target = ref.type.ref
-        if target is not None and (reach := _reach(e, base, target, ref)) is not None:
-            base = reach
+        if target is not None and (found := reach(e, base, target, ref)) is not None:
+            base = found
             done |= set(ref.type.axes)
         elif isinstance(value, Token):
-            raise _not_over(e, base, value, index, name, env)
+            raise not_over(e, base, value, index, name, env)
         else:
             plain.append((ref, index))
     base = adapt(e, base, env, frozenset(done), expr.operand.span, name)
     for ref, index in plain:
-        base = _read_plain(e, base, ref, index, env)
+        base = read_plain(e, base, ref, index, env)
     return base
-
-
-def _not_over(
-    e: Elaborator, base: Node, token: Token, index: Expr, name: str, env: Env
-) -> Poisoned:
-    """A field read at a token of a set that it is not over."""
-    twins = {axis.name for axis in base.type.tokens} | {token.set.name}
-    help = "an int reads the first feature dim: clip(i, 0, n - 1) makes one"
-    if twins == {"x", "context"}:
-        help = "declare `context: same` if the keys are the queries' own tokens"
-    message = f"{base.type} is not over `{token.set.name}`"
-    return e.fail("ATT506", message, index.span, env, help, e.declared((name,)))
-
-
-def _reach(e: Elaborator, base: Node, axis: Axis, ref: Node) -> Node | None:
-    """base read at a ref into `axis`, directly or through what the set was chosen from."""
-    if axis in base.type.axes:
-        return read_axis(base, axis, ref)
-    x, context = e.sets["x"].axis, e.sets["context"].axis
-    if e.spec.same_context and {axis, x, context} == {x, context}:
-        twin = x if axis == context else context
-        if twin in base.type.axes:
-            return read_axis(base, twin, as_ref(ref, twin))
-    origin = e.set_of_axis(axis)
-    if origin is None:
-        return None
-    hit = False
-    for source, inner in flat_sources(e, origin):
-        if source in base.type.axes:
-            base, hit = read_axis(base, source, read_axis(inner, axis, ref)), True
-    return base if hit else None
-
-
-def _read_plain(e: Elaborator, base: Node, index: Node, expr: Expr, env: Env) -> Node:
-    if not base.type.dims:
-        where = f"axis `{index.type.ref}`" if index.type.ref else "feature dim"
-        raise e.fail(
-            "ATT506",
-            f"{base.type} has no {where} to read",
-            expr.span,
-            env,
-            "an index is a ref into an axis of the field, or an int into its first feature dim",
-        )
-    low, high = bounds(index, e.spec)
-    size = base.type.dims[0].value
-    if low < 0 or (high >= size and not e.bounded_by_length(index)):
-        raise e.fail(
-            "ATT507",
-            f"the index may leave 0 .. {size - 1}: {_shown(low, high)}",
-            expr.span,
-            env,
-            f"clip it: clip(.., 0, {size - 1})",
-        )
-    arg, ref = with_heads((base, index))
-    dims = ref.type.dims + arg.type.dims[1:]
-    return ReadDim(Type(arg.type.kind, union((arg, ref)), dims), arg, ref)
-
-
-def _shown(low: float, high: float) -> str:
-    if low == high:
-        return f"it is {low:g}"
-    if math.isinf(low):
-        return "nothing bounds it" if math.isinf(high) else f"it is at most {high:g}"
-    return f"it is at least {low:g}" if math.isinf(high) else f"it lies in {low:g} .. {high:g}"
 
 
 def _member(e: Elaborator, expr: syntax.Member, env: Env, raw: bool) -> Value:
@@ -511,12 +348,3 @@ def part(attend: Attend, name: str) -> Node:
         axes |= set(attend.sources[0].axes)
     kinds = {"lse": "lse", "weights": "weights", "scores": "scores"}
     return Part(Type(Kind.REAL, axes), attend, kinds[name])  # type: ignore[arg-type]
-
-
-def bind_super(env: Env, before: Expr | None) -> Env:
-    """The scope in which `super` is the expression that was replaced."""
-    if before is None:
-        names = {name: value for name, value in env.locals.items() if name != "super"}
-        return replace(env, locals=names)
-    inner = replace(env)
-    return env.bind({"super": Thunk(before, inner)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import syntax
@@ -13,7 +14,6 @@ from ..core import (
     Position,
     Reduce,
     Scatter,
-    Segment,
     Sort,
     Split,
     TokenSet,
@@ -23,12 +23,13 @@ from ..core import (
     Valid,
 )
 from ..sizes import constant
-from .expressions import as_node, at_token, elaborate, flat_sources, node_of, read_axis
-from .typing import TypeMistake, as_ref, const, pointwise, real, union
+from .expressions import as_node, elaborate, node_of
+from .reading import at_token, flat_sources, read_axis
+from .typing import TypeMistake, as_ref, const, pointwise, union
 from .values import Token, Value
 
 if TYPE_CHECKING:
-    from .calls import Arguments
+    from .arguments import Arguments
     from .spec import Elaborator
 
 INT, BOOL = Kind.INT, Kind.BOOL
@@ -37,6 +38,11 @@ INT, BOOL = Kind.INT, Kind.BOOL
 def index(axis: Axis) -> Node:
     """The place along an axis, a ref into it."""
     return Index(Type(INT, frozenset({axis}), (), axis), axis)
+
+
+def field_of(name: str) -> Callable[[Arguments], Value]:
+    """A value of a token set that is read at a token: pos, slot, time, start."""
+    return lambda a: token_field(a, name)
 
 
 def token_field(a: Arguments, name: str) -> Node:
@@ -423,36 +429,6 @@ def members(e: Elaborator, arg: Node, token_set: TokenSet, member: Axis) -> Node
     axes = (arg.type.axes - {source.axis}) | {token_set.axis, member}
     result = Type(arg.type.kind, axes, arg.type.dims)
     return Split(result, arg, source.axis, token_set.axis, member, token_set.stride)
-
-
-def reduce_windows(
-    e: Elaborator, op: str, arg: Node, token_set: TokenSet, where: Node | None
-) -> Node:
-    """A reduction of the members of each window."""
-    from .calls import reduced
-
-    source = e.sets[token_set.source]
-    if token_set.unknown:
-        return _reduce_segments(e, op, arg, token_set)
-    member = e.member_axis(token_set)
-    there = Valid(Type(BOOL, frozenset({e.batch, source.axis})), source.axis)
-    inside: Node = members(e, source.valid or there, token_set, member)
-    if where is not None:
-        inside = pointwise("and", inside, members(e, where, token_set, member))
-    return reduced(op, members(e, arg, token_set, member), (member,), (), inside)
-
-
-def _reduce_segments(e: Elaborator, op: str, arg: Node, token_set: TokenSet) -> Node:
-    if op not in ("sum", "mean"):
-        raise TypeMistake("ATT505", f"`{op}` over segments: only sum and mean")
-    source = e.sets[token_set.source]
-    assert source.count is not None
-    assert token_set.axis.size is not None
-    width = pointwise("ceil_div", source.count, const(token_set.axis.size.value))
-    label = as_ref(pointwise("//", index(source.axis), width), token_set.axis)
-    axes = (arg.type.axes - {source.axis}) | {token_set.axis}
-    result = Type(Kind.REAL, axes, arg.type.dims)
-    return Segment(result, op, real(arg), label, (source.axis,))  # type: ignore[arg-type]
 
 
 def scatter(a: Arguments) -> Value:

@@ -81,4 +81,5 @@ class Env:
     folded: bool = False
 
     def bind(self, names: Mapping[str, Value | Thunk]) -> Env:
+        """The scope with more local names."""
         return replace(self, locals={**self.locals, **names})

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from . import _contest
-from ._console import console, write
+from ._console import console, plural, write
 
 EPILOG = """\b
 Examples:
@@ -19,7 +19,7 @@ Examples:
   attnc demo --budget 60 --out /tmp/demo
 """
 PICTURES_TIME = 15.0
-GRACE = 45.0
+GRACE = 85.0
 
 
 @click.command(epilog=EPILOG)
@@ -33,7 +33,7 @@ GRACE = 45.0
 @click.option(
     "--budget",
     type=click.IntRange(20),
-    default=285,
+    default=260,
     show_default=True,
     help="Seconds for everything; steps are chosen to fit.",
 )
@@ -54,7 +54,8 @@ def command(out: Path, budget: int, steps: int, seeds: int, threads: int | None)
     threads = threads or min(2, os.cpu_count() or 1)
     _library()
     _explain(out)
-    _title(f"3. Three models on real text, {seeds} seeds each, {threads} thread(s)")
+    amounts = f"{plural(seeds, 'seed')} each, {plural(threads, 'thread')}"
+    _title(f"3. Three models on real text, {amounts}")
     left = start + budget - PICTURES_TIME - time.monotonic()
     contest, corpus = _contest.prepare(left, steps, seeds, threads)
     outcome = _contest.hold_in(contest, out / "runs", start + budget + GRACE)

@@ -19,7 +19,7 @@ from .processes import RunFailed, run_apart
 from .statistics import Estimate, estimate, paired
 
 Records: TypeAlias = list[dict[str, Any]]
-STARTUP = 4.0
+STARTUP = 3.5
 FEWEST_STEPS = 20
 
 
@@ -97,7 +97,7 @@ class Outcome:
         return [record["validation"] for record in self.records[name]]
 
 
-def pace(contest: Contest, contender: Contender, corpus: Corpus, steps: int = 5) -> float:
+def pace(contest: Contest, contender: Contender, corpus: Corpus, steps: int = 7) -> float:
     """Seconds of a step of one contender, measured here and now."""
     module = character_model(
         contest.spec,
@@ -106,17 +106,17 @@ def pace(contest: Contest, contender: Contender, corpus: Corpus, steps: int = 5)
         {**contest.choices, **contender.choices},
     )
     trainer = Trainer(module, corpus, contest.recipe)
-    for _ in range(2 + steps):
+    for _ in range(4 + steps):
         trainer.advance()
-    return median(trainer.progress.durations[2:])
+    return median(trainer.progress.durations[4:])
 
 
 def steps_within(seconds: float, paces: Sequence[float], seeds: int, wanted: int) -> int:
     """How many steps, at most those wanted, every run can take in a time for all runs.
 
-    A tenth of a step's time goes to validation, an eighth of the time is kept in reserve.
+    A tenth is added to a step's time for validation, a twentieth of the time kept in reserve.
     """
-    left = 0.875 * seconds - seeds * len(paces) * STARTUP
+    left = 0.95 * seconds - seeds * len(paces) * STARTUP
     possible = int(left / (1.1 * seeds * sum(paces)))
     rounded = possible // 10 * 10 if possible > 2 * FEWEST_STEPS else possible
     return max(FEWEST_STEPS, min(wanted, rounded))
@@ -186,7 +186,7 @@ def conclusion(contest: Contest, outcome: Outcome) -> str:
     baseline, *others = (contender.name for contender in contest.contenders)
     where = (
         f"at this size ({outcome.records[baseline][0]['parameters']:,} parameters, "
-        f"{contest.recipe.steps} steps, {outcome.rounds} seed(s))"
+        f"{contest.recipe.steps} steps, seeds: {outcome.rounds})"
     )
     if outcome.rounds < 2:
         return f"One seed {where} has no interval: nothing may be concluded about which is better."

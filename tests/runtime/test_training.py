@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -369,3 +372,22 @@ def test_a_model_that_sees_the_future_is_refused() -> None:
     text = attnc.load("language_model").text.replace("causality: strict\n", "")
     with pytest.raises(NotTrainable, match="sees the future"):
         character_model(attnc.loads(text), 30, 8, {**TINY, "attention": "softmax"})
+
+
+@pytest.mark.slow
+def test_the_demo_runs_in_a_fresh_directory_without_a_terminal(tmp_path: Path) -> None:
+    words = ["demo", "--seeds", "1", "--steps", "20", "--budget", "60", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "attnc", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert "Neural Attention" in shown
+    assert "nothing may be concluded about which is better" in shown
+    names = {path.name for path in (tmp_path / "demo_out").iterdir()}
+    assert {"learning_curves.png", "weights.png", "neural_attention.png", "runs"} <= names
