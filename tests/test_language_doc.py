@@ -15,7 +15,7 @@ import torch
 from attnc.dsl import api, composer, parser, reader, sections
 from attnc.dsl.core import Kind
 from attnc.dsl.document import Loader
-from attnc.dsl.elaborate import blocks, spec
+from attnc.dsl.elaborate import blocks, macros, reports, state
 from attnc.dsl.elaborate.calls import FUNCTIONS
 from attnc.dsl.library import prelude_path
 from attnc.dsl.operators import SYMBOLS
@@ -78,7 +78,7 @@ def test_every_key_is_described(key: str) -> None:
     assert re.search(rf"[`{{, ]{key}[`}},: ]", TEXT)
 
 
-@pytest.mark.parametrize("word", [*sections.INITS, *sections.DISTRIBUTIONS, *spec.RESERVED])
+@pytest.mark.parametrize("word", [*sections.INITS, *sections.DISTRIBUTIONS, *state.RESERVED])
 def test_words_with_a_meaning_are_listed(word: str) -> None:
     assert f"`{word}`" in TEXT
 
@@ -92,9 +92,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         composer.MAX_DEPTH,
         parser.MAX_BYTES // 1024,
         parser.MAX_DEPTH,
-        spec.LIMIT,
-        spec.DEPTH,
-        spec.LEVELS,
+        reports.LIMIT,
+        macros.DEPTH,
+        reports.LEVELS,
         blocks.MOST_LAYERS,
         8,
         64,

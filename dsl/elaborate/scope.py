@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .. import syntax
+from .. import sections, syntax
 from ..core import Kind, Node, Param, TokenSet, Type
 from ..document import Defined
 from ..parser import parse_text
@@ -106,11 +106,18 @@ class Scope(Sets):
         """Whether the top level of the document is an attend."""
         return any(name in self.document.fields for name in ("score", "sources"))
 
+    def _is_overruled(self, name: str) -> bool:
+        """An inherited field of the only source, where this spec has sources of its own."""
+        fields = self.document.fields
+        if "sources" not in fields or name not in sections.ATTEND_FIELDS:
+            return False
+        return fields[name].span.source is not fields["sources"].span.source
+
     def _heads(self) -> Value:
         fields = self.document.fields
         entries = {}
         for name, defined in fields.items():
-            if name == "out":
+            if name == "out" or self._is_overruled(name):
                 continue
             entries[name] = Entry(name, defined.span, defined.value)
         span = fields["sources" if "sources" in fields else "score"].span

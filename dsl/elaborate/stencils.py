@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .. import syntax
-from ..core import Axis, Kind, Node, Stencil, Type
+from ..core import Axis, Const, Kind, Map, Node, Stencil, Type
 from .arguments import Arguments
-from .reductions import over
-from .typing import TypeMistake, real, union, with_heads
+from .reductions import over, there
+from .typing import TypeMistake, const, pointwise, real, union, with_heads
 from .values import Value
 
 
@@ -20,7 +20,20 @@ def stencil_of(a: Arguments) -> Value:
     starts = tuple(a.e.size(item, a.env).value for item in items)
     if len(starts) != len(target.axes):
         raise TypeMistake("ATT502", "`from` has one offset for each axis of `over`")
-    return stencil(arg, kernel, target.axes, starts)
+    return stencil(_padded(a, arg, target.axes), kernel, target.axes, starts)
+
+
+def _padded(a: Arguments, arg: Node, axes: tuple[Axis, ...]) -> Node:
+    """The argument with 0 where a token is padding, as beyond the ends.
+
+    A guard that stands there already comes first: what it hides is not asked for its padding.
+    """
+    guard: Node | None = None
+    zero = arg.args[2] if isinstance(arg, Map) and arg.op == "where" else None
+    if isinstance(arg, Map) and isinstance(zero, Const) and zero.value == 0:
+        guard, arg = arg.args[0], arg.args[1]
+    present = there(a, axes, guard)
+    return arg if present is None else pointwise("where", present, arg, const(0.0))
 
 
 def convolve(a: Arguments) -> Value:
@@ -38,7 +51,7 @@ def convolve(a: Arguments) -> Value:
         raise TypeMistake(
             "ATT502", f"the kernel has {kernel.type.dims}; left + right + 1 is {left + right + 1}"
         )
-    return stencil(arg, kernel, axes, (-left,))
+    return stencil(_padded(a, arg, axes), kernel, axes, (-left,))
 
 
 def stencil(arg: Node, kernel: Node, axes: tuple[Axis, ...], starts: tuple[int, ...]) -> Node:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...dsl.core import (
+    Arg,
     Axis,
     AxisToDim,
     ConcatDims,
@@ -62,6 +63,11 @@ from .values import (
 )
 
 # -- sources --------------------------------------------------------------------------------
+
+
+def arg(scope: Scope, node: Arg) -> Value:
+    """What a pair reads of a sequence value: the value."""
+    return scope.value(node.value)
 
 
 def const(scope: Scope, node: Const) -> Value:

@@ -7,6 +7,7 @@ from . import arrays, attention, folds, order, reductions
 from .scope import Evaluator
 
 EVALUATORS: dict[type, Evaluator] = {
+    core.Arg: arrays.arg,
     core.Const: arrays.const,
     core.Param: arrays.param,
     core.Draw: arrays.draw,

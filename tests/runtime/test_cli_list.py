@@ -33,7 +33,7 @@ def test_a_word_that_nothing_mentions_is_told() -> None:
 
 
 def test_the_table_shows_names_and_contracts() -> None:
-    shown = run("list", "--family", "core").stdout
+    shown = run("list", "--family", "core", COLUMNS="160").stdout
     assert "causal_softmax" in shown
     assert "none (derived)" in shown
 
