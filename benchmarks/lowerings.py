@@ -52,7 +52,9 @@ def compile_times() -> None:
         attnc.compile(name)
         times[name] = time.perf_counter() - start
     slowest = max(times, key=times.__getitem__)
-    print(f"compile: median {statistics.median(times.values()):.3f} s, {slowest} {times[slowest]:.3f} s")
+    print(
+        f"compile: median {statistics.median(times.values()):.3f} s, {slowest} {times[slowest]:.3f} s"
+    )
 
 
 def check_times() -> None:
@@ -60,7 +62,9 @@ def check_times() -> None:
     times = []
     for name in attnc.library():
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "attnc", "check", name], check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "attnc", "check", name], check=True, capture_output=True
+        )
         times.append(time.perf_counter() - start)
     print(f"attnc check: median {statistics.median(times):.3f} s, most {max(times):.3f} s")
 

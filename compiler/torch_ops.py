@@ -329,7 +329,8 @@ def scatter_rows(value: Tensor, index: Tensor, size: int, mode: str, eps: float)
         return total
     count = torch.zeros(index.shape[0], size + 1, device=value.device, dtype=value.dtype)
     count = count.scatter_add(1, place, there.to(value.dtype))[:, :size, None]
-    return safe_divide(total, count + eps)
+    mean: Tensor = safe_divide(total, count + eps)
+    return mean
 
 
 def split_windows(value: Tensor, dim: int, count: int, size: int, stride: int) -> Tensor:

@@ -79,11 +79,9 @@ class Module(nn.Module):
     `u` for a weight `u`, `body.0.q.weight` inside a layer.
     """
 
-    def __init__(
-        self, spec: TypedSpec, options: Options | None = None, path: str = ""
-    ) -> None:
+    def __init__(self, spec: TypedSpec, options: Options | None = None, path: str = "") -> None:
         super().__init__()
-        self.path = path
+        self._path = path
         self.spec = spec
         self.options = options or Options()
         self.steps = 0
@@ -120,7 +118,7 @@ class Module(nn.Module):
         for state in spec.states.values():
             if state.name in self._params or state.name in spec.updates:
                 tensor = (
-                    initial.draw(state, self.options.seed, f"{self.path}{state.name}")
+                    initial.draw(state, self.options.seed, f"{self._path}{state.name}")
                     if state.random
                     else torch.empty(initial.shape_of(state))
                 )
@@ -129,7 +127,7 @@ class Module(nn.Module):
                 self.register_buffer(state.name, tensor)
         for name, sub in spec.uses.items():
             inner = replace(self.options, core=False)
-            self._put(name, Module(sub, inner, f"{self.path}{name}."))
+            self._put(name, Module(sub, inner, f"{self._path}{name}."))
         self._tie_shared()
         if not self._real_names():
             self.register_buffer("_like", torch.empty(0), persistent=False)
@@ -487,7 +485,8 @@ class Module(nn.Module):
 
     def decay_groups(self, decay: float) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser: weights that decay, and biases and norms that do not."""
-        with_decay, without = [], []
+        with_decay: list[nn.Parameter] = []
+        without: list[nn.Parameter] = []
         for name, parameter in self.named_parameters():
             plain = parameter.dim() >= 2 and not self._exempt(name)
             (with_decay if plain else without).append(parameter)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import attnc
 import pytest
+from attnc.dsl.attributes import ATTRIBUTES
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = ("specs", "dsl", "compiler", "runtime")
@@ -68,3 +71,10 @@ def test_a_spec_is_a_page(path: Path) -> None:
 def test_only_the_package_stands_at_the_top() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages <= {"dsl", "compiler", "runtime", "specs", "tests"}
+
+
+def test_the_attributes_of_modules_are_all_known() -> None:
+    module = attnc.compile("softmax", d_model=16, heads=2)
+    own = {"q", "k", "v", "out"}
+    names = {name for name in dir(module) if re.fullmatch(r"[a-z][a-z0-9_]*", name)} - own
+    assert names <= ATTRIBUTES

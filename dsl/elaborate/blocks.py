@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import syntax
+from ..attributes import ATTRIBUTES
 from ..core import (
     Attend,
     AttendSource,
@@ -528,6 +529,9 @@ def instance(
     for info in sub.inputs.values():
         if info.name not in args and info.default is None:
             raise e.fail("ATT412", f"`{sub.name}` needs the input `{info.name}`", span, env)
+    if name.split(".")[0] in ATTRIBUTES:
+        help = "modules have an attribute of that name; name the binding otherwise"
+        raise e.fail("ATT308", f"`{name}` cannot name a spec inside", span, env, help)
     if name in e.spec.uses and e.spec.uses[name] is not sub:
         raise e.fail("ATT309", f"two specs are used under the name `{name}`", span, env)
     e.spec.uses[name] = sub

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import syntax
+from ..attributes import ATTRIBUTES
 from ..core import Kind, Linear, Node, Norm, Type
 from .arguments import Arguments
 from .typing import TypeMistake, real
@@ -59,6 +60,9 @@ def _weight_name(a: Arguments) -> str:
 
 def own_weight(a: Arguments, name: str, node: Linear | Norm, init: str | float) -> None:
     """Give parameters to a name; two different owners of one name are a mistake."""
+    if name in ATTRIBUTES:
+        help = "modules have an attribute of that name; name the binding otherwise, or say `as=`"
+        raise a.e.fail("ATT308", f"`{name}` cannot name a learned map", a.call.span, a.env, help)
     owners = a.e.owners
     known = owners.get(name)
     if known is not None and known[0] is not node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 
+from ..attributes import ATTRIBUTES
 from ..diagnostics import Note
 from ..document import Defined
 from ..source import Span
@@ -37,6 +38,9 @@ class Names(Reports):
         if group in ("dims", "inputs", "weights") and keyword.iskeyword(name):
             help = "dims, inputs and weights are named in calls; choose another name"
             self.report.error("ATT308", f"`{name}` is a word of Python", defined.span, help)
+        elif group in ("weights", "random", "buffers") and name in ATTRIBUTES:
+            help = "modules have an attribute of that name; choose another"
+            self.report.error("ATT308", f"`{name}` cannot name an array", defined.span, help)
         elif owner is not None:
             self.report.error(
                 "ATT309",

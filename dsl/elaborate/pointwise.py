@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 
-from ..core import Dropout, Kind
+from ..core import Const, Dropout, Kind
 from ..operators import POINTWISE
 from .arguments import Arguments
 from .expressions import node_of, nodes_of
@@ -32,8 +32,8 @@ def function_of(name: str) -> Callable[[Arguments], Value]:
 def where(a: Arguments) -> Value:
     """a where c holds, else b; only the chosen one where c is known."""
     condition = a.node(0)
-    if hasattr(condition, "value") and condition.type.kind is Kind.BOOL and not condition.type.axes:
-        chosen = a.args[1] if getattr(condition, "value", False) else a.args[2]
+    if isinstance(condition, Const) and condition.type.kind is Kind.BOOL:
+        chosen = a.args[1] if condition.value else a.args[2]
         return node_of(a.e, chosen, a.env)
     yes, no = nodes_of(a.e, a.args[1:], a.env)
     return pointwise("where", condition, yes, no)

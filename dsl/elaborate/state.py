@@ -83,6 +83,8 @@ class State(ABC):
         self.sorts: dict[str, Node] = {}
         self.owners: dict[str, tuple[Linear | Norm, str | float]] = {}
         self.spec_params: dict[str, Scalar] = {}
+        #: spec-valued parameters that are another one by default
+        self.spec_aliases: dict[str, str] = {}
         self.muted_streams = False
         #: streams of used specs that this spec passes on, and their new values
         self.passed: dict[str, Node | None] = {}

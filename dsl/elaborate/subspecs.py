@@ -30,9 +30,15 @@ class Subspecs(Dims):
             if isinstance(chosen, Scalar):
                 text = str(given) if given is not None else str(chosen.value)
                 if given is None and text in self.spec_params:
+                    self.spec_aliases[name] = text
                     text = str(self.spec_params[text].value)
                 self.spec_params[name] = Scalar(text, chosen.span)
                 self.spec.dims[name] = text
+
+    def _reach(self, name: str) -> dict[str, bool | int | float | str]:
+        """The choices meant for a spec-valued parameter, after those for what it defaults to."""
+        alias = self.spec_aliases.get(name)
+        return {**(self._reach(alias) if alias else {}), **self.choices.inner(name)}
 
     def subspec(self, name: Scalar, given: object, env: Env) -> TypedSpec:
         """The typed spec of a name, at the dims that it is used with."""
@@ -42,7 +48,7 @@ class Subspecs(Dims):
         path = self._spec_path(target, env)
         document = self._load(path, target, env)
         dims = self._dims_for(document, given, env)
-        dims.update(self.choices.inner(str(name.value)))
+        dims.update(self._reach(str(name.value)))
         derived = _derived(document)
         dims = {key: value for key, value in dims.items() if key not in derived}
         made = (str(path), tuple(sorted(dims.items(), key=str)))
@@ -98,7 +104,7 @@ class Subspecs(Dims):
             found: dict[str, bool | int | float | str] = {
                 name: expr.name if chosen is None else str(chosen.value)
             }
-            reach = self.choices.inner(expr.name)
+            reach = self._reach(expr.name)
             found.update({f"{name}.{key}": value for key, value in reach.items()})
             return found
         if name not in declared and name not in PREDECLARED:
