@@ -11,6 +11,7 @@ _MATRIX = "linear algebra on feature dims: landmark and low-rank forms are produ
 
 REASONS: dict[str, str] = {
     "!=": _ORDER,
+    "all": "completes `any`; as a bare name it is the mask that hides nothing",
     ">=": _ORDER,
     "not": "completes `and` and `or`: masks are closed under all three",
     "expm1": _ELEMENTARY,
@@ -22,8 +23,6 @@ REASONS: dict[str, str] = {
     "silu": _ELEMENTARY,
     "elu": _ELEMENTARY,
     "erf": _ELEMENTARY,
-    "sin": "positions: rotations and sinusoids are written with it",
-    "cos": "positions: rotations and sinusoids are written with it",
     "ceil_div": "how many blocks cover a length",
     "logsumexp": "normalisation in the log domain, over any axis",
     "count": "the reduction of a bool to a number",
@@ -42,7 +41,6 @@ REASONS: dict[str, str] = {
     "transpose": _MATRIX,
     "eye": _MATRIX,
     "roll": "cyclic shifts of a feature dim, for products of features",
-    "range": "places along a feature dim: rotations, sinusoids, frequencies",
     "ones": "completes `zeros`",
     "pos": "from a chosen token back to the one it was chosen from",
     "start": "the earliest source of a derived token, beside `time`, the latest",
@@ -50,5 +48,10 @@ REASONS: dict[str, str] = {
     "segments": "landmarks: a fixed number of blocks, whatever the length",
     "take": "chosen tokens as a set of their own",
     "sort": "buckets: tokens in the order of a key",
+    "softmax_with_sink": "a sink is a term of the denominator, which every softmax may have",
+    "sink_peak": "the shared maximum of `softmax_with_sink`",
+    "squash": "the non-linearity of capsules, whatever routes them",
+    "unit": "vectors of length one: cosine scores, shared queries and keys",
+    "lerp": "a table read between its rows",
     "hierarchy": "the tree over the tokens: spans of doubling length",
 }

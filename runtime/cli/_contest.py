@@ -191,7 +191,7 @@ def _table(contest: Contest, outcome: Outcome) -> Any:
             gain,
             f"{outcome.mean(name, 'bits'):.3f}",
             f"{1e3 * outcome.mean(name, 'step_seconds'):.1f} ms",
-            f"{outcome.mean(name, 'tokens_per_second'):,.0f} /s",
+            f"{BATCH * LENGTH / outcome.mean(name, 'step_seconds'):,.0f} /s",
             _memory(outcome, name),
         )
     return table

@@ -11,7 +11,9 @@ from typing import Any
 from ...dsl import api, syntax
 from ...dsl.core import TypedSpec
 from ...dsl.document import Document
+from ...dsl.elaborate.calls import FUNCTIONS
 from ...dsl.library import family, library_paths, prelude_path
+from ...dsl.reasons import REASONS
 from ...dsl.shapes import Decoded, Items, Table
 from ._fits import fits_sdpa, own_attends
 
@@ -94,6 +96,7 @@ class OperatorRow:
     usage: str
     meaning: str
     specs: tuple[str, ...]
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "specs": list(self.specs)}
@@ -103,13 +106,14 @@ def operators() -> list[OperatorRow]:
     """Every operator that an expression may use."""
     used = _uses()
     return [
-        OperatorRow(name, kind, usage, meaning, tuple(sorted(used.get(name, ()))))
+        OperatorRow(
+            name, kind, usage, meaning, tuple(sorted(used.get(name, ()))), REASONS.get(name, "")
+        )
         for name, kind, usage, meaning in _operators()
     ]
 
 
 def _operators() -> Iterator[tuple[str, str, str, str]]:
-    from ...dsl.elaborate.calls import FUNCTIONS
     from ...dsl.operators import POINTWISE, SYMBOLS
 
     for name in POINTWISE:
@@ -139,12 +143,27 @@ def _prelude() -> Document:
 
 
 def _uses() -> dict[str, set[str]]:
-    """Operator -> names of the library specs whose own file uses it."""
+    """Operator -> names of the library specs whose own file uses it, through macros too."""
+    macros = {
+        name: set(_names(defined.value)) for name, defined in _prelude().sections["macros"].items()
+    }
     used: dict[str, set[str]] = {}
     for name, path in library_paths().items():
-        for operator in _used_in(path):
+        for operator in _with_macros(_used_in(path), macros):
             used.setdefault(operator, set()).add(name)
     return used
+
+
+def _with_macros(names: set[str], macros: dict[str, set[str]]) -> set[str]:
+    """Names, and what the macros among them are made of."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(macros.get(name, ()))
+    return found
 
 
 def _used_in(path: Path) -> set[str]:
@@ -174,7 +193,7 @@ def _operators_of(expr: syntax.Expr) -> Iterator[str]:
             yield from expr.ops
         case syntax.Call():
             yield expr.function.name
-        case syntax.Name():
+        case syntax.Name() if expr.name not in FUNCTIONS:  # a binding of that name is no use
             yield expr.name
         case _:
             pass

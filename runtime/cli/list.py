@@ -98,6 +98,8 @@ def _print_operators(found: Iterable[OperatorRow]) -> None:
     table.add_column("meaning", overflow="fold", ratio=4)
     table.add_column("used in", overflow="fold", ratio=3)
     for item in found:
-        specs = ", ".join(item.specs[:6]) + (f", … ({len(item.specs)})" if item.specs[6:] else "")
+        specs = ", ".join(item.specs[:6]) or item.reason + (
+            f", … ({len(item.specs)})" if item.specs[6:] else ""
+        )
         table.add_row(Text(item.usage, "bold"), Text(item.meaning), Text(specs, "dim"))
     console().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attnc
 import pytest
 from attnc.dsl.library import library_paths
+from attnc.dsl.reasons import REASONS
 from attnc.runtime.cli._fits import fits_sdpa, own_attends
 from command_line import run, run_json
 
@@ -56,3 +57,10 @@ def test_the_estimate_of_lowerings_is_what_the_compiler_chooses(name: str) -> No
     chosen = {choice.name: choice.lowering == "sdpa" for choice in module.choices()}
     attends = own_attends(module.spec)
     assert {node.name: fits_sdpa(node, module.spec) for node in attends} == chosen
+
+
+def test_an_operator_that_serves_fewer_than_two_specs_has_a_reason() -> None:
+    few = {
+        row["name"] for row in run_json("list", "--operators", "--json") if len(row["specs"]) < 2
+    }
+    assert few == set(REASONS)
