@@ -236,6 +236,8 @@ def _any(value: Tensor, dims: Sequence[int]) -> Tensor:
 
 def take(table: Tensor, index: Tensor, signed: bool) -> Tensor:
     """table[index] along the first dim; with signed, -1 reads 0."""
+    if not signed and table.dim() == 2 and table.is_floating_point():
+        return torch.nn.functional.embedding(index, table)  # its backward is deterministic
     if not signed:
         return table[index]
     found = table[index.clamp(min=0)]

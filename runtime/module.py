@@ -20,6 +20,7 @@ from ..dsl.core import (
     Attend,
     Draw,
     Dropout,
+    InputInfo,
     Linear,
     LossInfo,
     Node,
@@ -417,6 +418,9 @@ class Module(nn.Module):
                 raise ArgumentMistake(
                     f"`{name}` has width {value.shape[-1]}; the spec was compiled for d_model={width}"
                 )
+        for info in spec.inputs.values():
+            if isinstance(given.get(info.name), Tensor):
+                _check_input(info, given[info.name])
         if not torch.compiler.is_compiling():
             self._check_ranges(given)
 
@@ -563,6 +567,18 @@ class Module(nn.Module):
         state = dict(self.__dict__)
         state["_compiled"], state["_losses"], state["_updates"] = {}, {}, {}
         return state
+
+
+def _check_input(info: InputInfo, value: Tensor) -> None:
+    """An input has the kind and the axes that the spec declares."""
+    kind = "real" if value.is_floating_point() else "bool" if value.dtype is torch.bool else "int"
+    if kind != info.type.kind.value:
+        raise ArgumentMistake(f"`{info.name}` is {info.type.kind.value}; this is {value.dtype}")
+    layout = [axis.name for axis in info.type.ordered] + [str(dim) for dim in info.type.dims]
+    if value.dim() != len(layout):
+        raise ArgumentMistake(
+            f"`{info.name}` has the dims ({', '.join(layout)}); this has shape {tuple(value.shape)}"
+        )
 
 
 def _positional(*args: Any) -> tuple[Any, ...]:

@@ -18,6 +18,9 @@ from .values import Env, Poisoned, Word
 MOST_SPECS = 8  # in one another
 
 
+SUFFIXES = (".yaml", ".yml")
+
+
 class Subspecs(Dims):
     """The specs that a document uses."""
 
@@ -33,7 +36,7 @@ class Subspecs(Dims):
                     self.spec_aliases[name] = text
                     text = str(self.spec_params[text].value)
                 self.spec_params[name] = Scalar(text, chosen.span)
-                self.spec.dims[name] = text
+                self.spec.dims[name] = Path(text).stem
 
     def _reach(self, name: str) -> dict[str, bool | int | float | str]:
         """The choices meant for a spec-valued parameter, after those for what it defaults to."""
@@ -101,9 +104,8 @@ class Subspecs(Dims):
             if not isinstance(expr, syntax.Name):
                 raise self.fail("ATT402", "a spec is given by its name", expr.span, env)
             chosen = self.spec_params.get(expr.name)
-            found: dict[str, bool | int | float | str] = {
-                name: expr.name if chosen is None else str(chosen.value)
-            }
+            text = expr.name if chosen is None else str(chosen.value)
+            found: dict[str, bool | int | float | str] = {name: self._located(text)}
             reach = self._reach(expr.name)
             found.update({f"{name}.{key}": value for key, value in reach.items()})
             return found
@@ -125,7 +127,7 @@ class Subspecs(Dims):
         return {name: value.text if isinstance(value, Word) else value}
 
     def _spec_path(self, name: Scalar, env: Env) -> Path:
-        path = find(str(name.value), self.document.folder)
+        path = self._find(str(name.value))
         if path is None:
             hint = closest(str(name.value), (*library_paths(), *self.spec_params))
             raise self.fail(
@@ -136,6 +138,17 @@ class Subspecs(Dims):
                 f"did you mean `{hint}`?" if hint else "`attnc list` shows the library",
             )
         return path
+
+    def _find(self, text: str) -> Path | None:
+        """The file of a spec. Texts hold names; a path comes only from whoever compiles."""
+        if text.endswith(SUFFIXES):
+            return Path(text) if Path(text).is_file() else None
+        return find(text, self.document.folder)
+
+    def _located(self, text: str) -> str:
+        """A name as another file understands it: the path of a neighbour of this file."""
+        path = self._find(text)
+        return text if path is None or path == library_paths().get(text) else str(path)
 
     def _load(self, path: Path, name: Scalar, env: Env) -> Document:
         document = load_document(self.loader, None, path)

@@ -175,7 +175,7 @@ class Trainer:
         if not math.isfinite(value):
             raise Diverged(f"the loss became {value} at step {step + 1}: try a smaller --lr")
         self.optimizer.zero_grad()
-        (loss + module.losses().to(loss.device)).backward()  # type: ignore[no-untyped-call]
+        (loss + module.losses().to(loss.device)).backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
         self.optimizer.step()
         module.after_step()

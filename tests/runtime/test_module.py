@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attnc
 import pytest
 import torch
@@ -282,3 +284,39 @@ def test_a_shared_weight_is_one_array_in_a_model() -> None:
     starts = {model.get_parameter(f"body.{layer}.p0") for layer in range(3)}
     assert len(starts) == 1
     assert model(torch.randn(2, 5, 16)).shape == (2, 5, 16)
+
+
+MINE = "attnc: 1\nname: mine\nextends: [additive, causal]\nscore: super - 0.1 * (i - j)\n"
+
+
+def test_an_own_spec_stands_in_a_model_of_the_library(tmp_path: Path) -> None:
+    own_spec = tmp_path / "mine.yaml"
+    own_spec.write_text(MINE)
+    dims = {"d_model": 16, "heads": 2, "layers": 2, "vocab": 9}
+    model = attnc.compile("language_model", attention=str(own_spec), **dims)
+    assert model.get_submodule("body.1.attended").spec.name == "mine"
+    assert model(torch.tensor([[1, 2, 3]])).shape == (1, 3, 9)
+    child = tmp_path / "model.yaml"
+    child.write_text(
+        "attnc: 1\nname: model\nextends: language_model\nspecs: {attention: {default: mine}}\n"
+    )
+    assert attnc.compile(child, **dims).get_submodule("body.0.attended").spec.name == "mine"
+
+
+def test_an_input_of_the_wrong_kind_is_refused() -> None:
+    model = attnc.compile("language_model", d_model=16, heads=2, layers=1, vocab=10)
+    with pytest.raises(attnc.ArgumentMistake, match="`tokens` is int"):
+        model(torch.zeros(1, 3))
+    with pytest.raises(attnc.ArgumentMistake, match=r"dims \(b, x\)"):
+        model(torch.tensor([1, 2, 3]))
+
+
+def test_gradients_of_embeddings_are_the_same_every_time() -> None:
+    model = attnc.compile("language_model", d_model=16, heads=2, layers=1, vocab=5)
+    tokens = torch.randint(5, (8, 64))
+    found = []
+    for _ in range(5):
+        model.zero_grad()
+        model(tokens).square().sum().backward()
+        found.append(model.embed.grad.clone())
+    assert all(torch.equal(found[0], other) for other in found[1:])
