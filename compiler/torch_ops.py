@@ -344,10 +344,10 @@ def split_windows(value: Tensor, dim: int, count: int, size: int, stride: int) -
     made: Tensor
     if size == stride:
         made = padded.narrow(dim, 0, count * stride).unflatten(dim, (count, size))
-        return made
-    place = torch.arange(count, device=value.device)[:, None] * stride
-    place = place + torch.arange(size, device=value.device)
-    made = padded.index_select(dim, place.reshape(-1)).unflatten(dim, (count, size))
+    else:
+        place = torch.arange(count, device=value.device)[:, None] * stride
+        place = place + torch.arange(size, device=value.device)
+        made = padded.index_select(dim, place.reshape(-1)).unflatten(dim, (count, size))
     return made
 
 
@@ -355,10 +355,7 @@ def stencil(value: Tensor, kernel: Tensor, starts: Sequence[int]) -> Tensor:
     """Sum over taps of kernel * shifted value; value (.., axes), kernel (.., taps), aligned."""
     rank = len(starts)
     taps = kernel.shape[-rank:]
-    padding: list[int] = []
-    for start, count in reversed(list(zip(starts, taps, strict=True))):
-        padding += [max(0, -start), max(0, start + count - 1)]
-    padded = torch.nn.functional.pad(value, padding)
+    padded = torch.nn.functional.pad(value, _margins(starts, taps))
     total: Tensor | None = None
     for flat in range(math.prod(taps)):
         place = _unravel(flat, taps)
@@ -377,19 +374,22 @@ def channel_stencil(value: Tensor, kernel: Tensor, starts: Sequence[int]) -> Ten
     """A stencil that mixes heads; value (.., channels, axes), kernel (out, channels, taps)."""
     rank = len(starts)
     taps = kernel.shape[-rank:]
-    padding: list[int] = []
-    for start, count in reversed(list(zip(starts, taps, strict=True))):
-        padding += [max(0, -start), max(0, start + count - 1)]
     lead = value.shape[: -rank - 1]
-    padded = torch.nn.functional.pad(value, padding)
+    padded = torch.nn.functional.pad(value, _margins(starts, taps))
     flat = padded.reshape((-1, *padded.shape[-rank - 1 :]))
     convolve = (torch.conv1d, torch.conv2d, torch.conv3d)[rank - 1]
     result = convolve(flat, kernel)
-    for axis, (start, count) in enumerate(zip(starts, taps, strict=True)):
-        skip = max(0, start)  # taps that begin after the present place
-        del count
-        result = result.narrow(axis - rank, skip, value.shape[axis - rank])
+    for axis, start in enumerate(starts):  # taps may begin after the present place
+        result = result.narrow(axis - rank, max(0, start), value.shape[axis - rank])
     return result.reshape((*lead, *result.shape[1:]))
+
+
+def _margins(starts: Sequence[int], taps: Sequence[int]) -> list[int]:
+    """How far taps reach beyond both ends of each axis, last axis first, as `pad` wants it."""
+    margins: list[int] = []
+    for start, count in reversed(list(zip(starts, taps, strict=True))):
+        margins += [max(0, -start), max(0, start + count - 1)]
+    return margins
 
 
 def _unravel(flat: int, shape: Sequence[int]) -> list[int]:

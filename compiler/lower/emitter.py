@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ def by_rank(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     return tuple(sorted(set(axes), key=lambda axis: (axis.rank, axis.name)))
 
 
-class Emitter:
+class Emitter(ABC):
     """Builds one fx graph."""
 
     def __init__(self, program: Program, names: dict[Node, str]) -> None:
@@ -127,9 +128,9 @@ class Emitter:
             return value.node
         raise NotLowered(_leaf(axis), f"nothing in the call has axis `{axis}`")
 
+    @abstractmethod
     def lower(self, node: Node) -> Value:
-        """The value of a node; set by the lowering."""
-        raise NotImplementedError
+        """The value of a node, by the lowering."""
 
     def like(self) -> fx.Node:
         """A tensor on the device of the call."""

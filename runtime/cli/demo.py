@@ -16,7 +16,7 @@ from ._console import console, plural, write
 EPILOG = """\b
 Examples:
   attnc demo
-  attnc demo --budget 60 --out /tmp/demo
+  attnc demo --budget 60 --out shown
 """
 PICTURES_TIME = 15.0
 GRACE = 85.0
