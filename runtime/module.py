@@ -34,8 +34,10 @@ from ..dsl.core import (
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
 from . import initial
+from .explanation import explain
 
 Lowering = Literal["auto", "dense", "sdpa"]
+FUSED = ("sdpa",)
 Function = Callable[..., Any]
 
 
@@ -44,7 +46,7 @@ class Options:
     """What the caller of `compile` decided.
 
     core     only the attention core: heads from the bindings of `project`
-    strict   a lowering that was asked for and does not fit is an error
+    strict   with lowering auto: an attend that takes no fused lowering is an error
     seed     of frozen draws and starting values
     """
 
@@ -253,17 +255,18 @@ class Module(nn.Module):
 
     def _check_choice(self, choices: tuple[Choice, ...]) -> None:
         asked = self.options.lowering
-        if asked in ("auto", "dense"):
+        if asked == "dense" or (asked == "auto" and not self.options.strict):
             return
+        wanted = FUSED if asked == "auto" else (asked,)
         for choice in choices:
-            if choice.lowering != asked:
+            if choice.lowering not in wanted:
                 reasons = "; ".join(
-                    f"{refusal.reason}"
+                    f"{name}: {refusal.reason}"
                     + (f" (smallest edit: {refusal.edit})" if refusal.edit else "")
                     for name, refusal in choice.refusals
-                    if name == asked
+                    if name in wanted
                 )
-                raise LoweringRefused(f"`{choice.name}` does not fit {asked}: {reasons}")
+                raise LoweringRefused(f"`{choice.name}` does not fit {reasons}")
 
     def _signature(self, given: frozenset[str], wants: tuple[str, ...] = ()) -> Signature:
         aux = bool(self.spec.losses or self.spec.updates)
@@ -558,6 +561,10 @@ class Module(nn.Module):
     def choices(self) -> tuple[Choice, ...]:
         """The lowering of each attend of this spec, with the reasons against the others."""
         return self.compiled(self._usual()).lowered.choices
+
+    def explain(self) -> str:
+        """Which lowering each attend takes, and why not another: line, reason, smallest edit."""
+        return explain(self)
 
     def extra_repr(self) -> str:
         dims = ", ".join(f"{name}={value}" for name, value in list(self.spec.dims.items())[:6])

@@ -13,7 +13,7 @@ from ._specs import Dims, compiled, dims_option, length_option, plain_refusals, 
 
 if TYPE_CHECKING:
     from ...compiler.cost import Cost
-    from ._reasons import Chosen, Reason
+    from ..explanation import Chosen, Reason
 
 EPILOG = """\b
 Examples:
@@ -51,7 +51,7 @@ class Explanation:
 
     def __init__(self, name: str, dims: Dims, length: int) -> None:
         from ...compiler.cost import predict
-        from ._reasons import chosen
+        from ..explanation import chosen
 
         document, self.spec, self.derived = typed(name, dims)
         self.length = length

@@ -320,3 +320,17 @@ def test_gradients_of_embeddings_are_the_same_every_time() -> None:
         model(tokens).square().sum().backward()
         found.append(model.embed.grad.clone())
     assert all(torch.equal(found[0], other) for other in found[1:])
+
+
+def test_explain_names_the_line_and_the_smallest_edit() -> None:
+    text = attnc.compile("additive", d_model=16, heads=2).explain()
+    assert "heads takes dense" in text
+    assert "not sdpa: its score is not one scaled dot product" in text
+    assert "additive.yaml:19:8: dot(u, tanh(q + k + c))" in text
+    assert "smallest edit: score: dot(q, k) / sqrt(d_head)" in text
+
+
+def test_strict_refuses_to_choose_the_dense_form() -> None:
+    assert attnc.compile("softmax", d_model=16, heads=2, strict=True).lowering == {"heads": "sdpa"}
+    with pytest.raises(attnc.LoweringRefused, match="smallest edit"):
+        attnc.compile("additive", d_model=16, heads=2, strict=True)

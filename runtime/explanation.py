@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...dsl.core import Attend, Node, TypedSpec, map_operands, operands, walk
-from ...dsl.source import Span
+from ..dsl.core import Attend, Node, TypedSpec, map_operands, operands, walk
+from ..dsl.source import Span
 
 if TYPE_CHECKING:
-    from ..module import Module
+    from .module import Module
 
 _DOT = "score: dot(q, k) / sqrt(d_head), plus terms without feature dims"
 
@@ -49,7 +49,7 @@ class Chosen:
 
 def chosen(module: Module) -> list[Chosen]:
     """The choice of every attend, those of inner specs under their path."""
-    from ..module import Module as Compiled
+    from .module import Module as Compiled
 
     found = []
     for path, inner in module.named_modules():
@@ -58,6 +58,21 @@ def chosen(module: Module) -> list[Chosen]:
                 name = f"{path}.{choice.name}" if path else choice.name
                 found.append(Chosen(name, choice.lowering, tuple(_reasons(inner.spec, choice))))
     return found
+
+
+def explain(module: Module) -> str:
+    """The lowering of every attend, and of each other lowering why it was not taken."""
+    lines = []
+    for item in chosen(module):
+        lines.append(f"{item.name} takes {item.lowering}")
+        for reason in item.refusals:
+            lines.append(f"  not {reason.lowering}: {reason.reason}")
+            if reason.span is not None:
+                place = f"{reason.span.source.name}:{reason.span.line}:{reason.span.column}"
+                lines.append(f"    at {place}: {' '.join(reason.span.text.split())}")
+            if reason.edit:
+                lines.append(f"    smallest edit: {reason.edit}")
+    return "\n".join(lines)
 
 
 def _reasons(spec: TypedSpec, choice: Any) -> Iterator[Reason]:

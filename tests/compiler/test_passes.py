@@ -1,0 +1,105 @@
+"""Passes: they share what they leave alone, do nothing twice, and leave pair IR in attends."""
+
+from __future__ import annotations
+
+import attnc
+import pytest
+from attnc.compiler.classify import coupling
+from attnc.compiler.lower import attends_of
+from attnc.compiler.passes import PASSES, run_passes
+from attnc.compiler.passes.hoist import LEAVES, is_pair
+from attnc.compiler.passes.verify import InvalidIR, verify
+from attnc.compiler.program import Program, Signature
+from attnc.dsl.api import check
+from attnc.dsl.core import Arg, Attend, Map, Node, Part, Type, map_operands, operands, walk
+from attnc.dsl.library import library_paths
+
+NAMES = [name for name in library_paths() if name != "etc"]
+
+
+def program_of(name: str) -> Program:
+    spec = check(name=name).spec
+    assert spec is not None
+    return Program(spec, Signature(), spec.outputs)
+
+
+@pytest.mark.parametrize("name", library_paths())
+def test_map_operands_gives_the_same_object_when_nothing_changes(name: str) -> None:
+    for node in walk(*program_of(name).roots.values()):
+        assert map_operands(node, lambda item: item) is node
+
+
+@pytest.mark.parametrize("name", library_paths())
+def test_no_pass_changes_anything_twice(name: str) -> None:
+    program = program_of(name)
+    for step in PASSES:
+        program = step(program)
+        again = step(program)
+        assert all(again.roots[key] is node for key, node in program.roots.items()), step.__name__
+
+
+def test_equal_expressions_are_one_object() -> None:
+    one, two = program_of("additive"), program_of("additive")
+    assert one.roots["x"] is two.roots["x"]
+
+
+@pytest.mark.parametrize("name", library_paths())
+def test_attends_hold_pair_ir_after_hoisting(name: str) -> None:
+    for attend in attends_of(run_passes(program_of(name))):
+        for source in attend.sources:
+            for body in (source.score, source.value, source.mask):
+                if body is not None:
+                    assert_pair(body, attend, frozenset(source.axes))
+
+
+def assert_pair(node: Node, attend: Attend, keys: frozenset[object]) -> None:
+    """Only Args and leaves depend on one side alone."""
+    if isinstance(node, (Arg, Part, *LEAVES)):
+        return
+    assert is_pair(node, attend.query, keys), node  # type: ignore[arg-type]
+    for child in operands(node):
+        assert_pair(child, attend, keys)
+
+
+def test_terms_of_one_side_are_added_outside_the_pair_loop() -> None:
+    (attend,) = attends_of(run_passes(program_of("additive")))
+    args = [node for node in walk(attend.sources[0].score) if isinstance(node, Arg)]
+    sums = [arg.value for arg in args if isinstance(arg.value, Map) and arg.value.op == "+"]
+    assert len(sums) == 1  # q + c, once per query
+    assert attend.query in sums[0].type.axes
+
+
+def test_a_table_is_contracted_before_it_is_read() -> None:
+    spec = attnc.loads(
+        "attnc: 1\nname: own\nextends: softmax\nweights: {rel: {shape: [9, d_head]}}\n"
+        'score: "super + dot(q, rel[clip(j - i, -4, 4) + 4])"\n'
+    )
+    (attend,) = attends_of(run_passes(Program(spec.typed, Signature(), spec.typed.outputs)))
+    for node in walk(attend.sources[0].score):
+        both = {axis.name for axis in node.type.axes} >= {"x", "context"}
+        assert not (both and node.type.dims), "no pair holds feature dims"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("softmax", ""),
+        ("additive", ""),
+        ("alibi", ""),
+        ("talking_heads", "heads"),
+        ("predictive", "stencil"),
+        ("cope", "running sum"),
+        ("sparsemax", "simplex"),
+    ],
+)
+def test_couplings_of_pairs_are_named(name: str, reason: str) -> None:
+    found = coupling(attends_of(run_passes(program_of(name)))[-1])
+    assert (reason in found) if reason else not found
+
+
+def test_a_broken_program_is_our_bug() -> None:
+    program = program_of("softmax")
+    node = program.roots["x"]
+    broken = Map(Type(node.type.kind, node.type.axes), "frobnicate", (node,))
+    with pytest.raises(InvalidIR, match="bug in attnc"):
+        verify(program.with_roots({"x": broken}), "test")
