@@ -165,10 +165,10 @@ def test_hostile_predicates_give_up_in_time() -> None:
     nested: Node = THERE
     for n in range(60):
         nested = op("min", op("max", nested, op("-", HERE, n)), op("+", nested, n))
-    begin = time.perf_counter()
+    begin = time.process_time()
     prove([hard], op("<=", op("*", THERE, 3), op("+", HERE, 1)))
     prove([op("<=", nested, HERE)], CAUSAL)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def random_int(rng: random.Random, depth: int) -> Node:
