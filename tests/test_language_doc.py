@@ -15,7 +15,7 @@ import torch
 from attnc.dsl import api, composer, parser, reader, sections
 from attnc.dsl.core import Kind
 from attnc.dsl.document import Loader
-from attnc.dsl.elaborate import blocks, macros, reports, state
+from attnc.dsl.elaborate import macros, reports, state, uses
 from attnc.dsl.elaborate.calls import FUNCTIONS
 from attnc.dsl.library import prelude_path
 from attnc.dsl.operators import SYMBOLS
@@ -95,7 +95,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         reports.LIMIT,
         macros.DEPTH,
         reports.LEVELS,
-        blocks.MOST_LAYERS,
+        uses.MOST_LAYERS,
         8,
         64,
     ]

@@ -6,7 +6,7 @@ Bindings are elaborated on demand and once, so that their order in the file mean
 from __future__ import annotations
 
 from ..core import TypedSpec
-from . import blocks, calling, expressions
+from . import attends, blocks, calling, expressions
 from .declarations import Declarations
 from .keeping import keep
 from .macros import Macros
@@ -26,7 +26,7 @@ class Elaborator(Names, Declarations, Outputs, Subspecs, Macros):
     node_of = expressions.node_of
     call = calling.call
     block = blocks.block
-    attend = blocks.attend
+    attend = attends.attend
 
     def run(self) -> TypedSpec:
         """The typed spec; mistakes are in the report."""
