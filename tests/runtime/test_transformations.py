@@ -13,6 +13,7 @@ import torch
 from agreement import Setting, loaded, results, setting
 from references import CASES, Case
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 #: one case per spec: what the forms of a spec share is tested once
 SPECS = list({case.spec: case for case in reversed(CASES)}.values())[::-1]
@@ -134,7 +135,7 @@ def test_export_keeps_batch_and_length_open() -> None:
 def test_compiled_modules_recompile_for_no_new_length() -> None:
     module = attnc.compile("causal_softmax", d_model=16, heads=2).eval()
     torch._dynamo.reset()
-    counter = torch._dynamo.testing.CompileCounter()
+    counter = CompileCounter()
     made = torch.compile(module, backend=counter, dynamic=True, fullgraph=True)
     for length in (5, 8, 13, 21):
         x = torch.randn(2, length, 16)
