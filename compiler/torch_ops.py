@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Number = int | float | Tensor
-
 #: what an empty max or min of ints is, with room to add to it
 LARGEST = 2**62
 

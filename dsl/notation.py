@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from . import syntax
 from .core import Attend, Axis, Kind, Node, Type, TypedSpec
 from .document import Defined, Document
+from .elaborate.mentions import names_in
 from .printer import format_expression
 from .shapes import Decoded, Items, Scalar, Table
 from .syntax import Expr
@@ -133,7 +134,7 @@ def _needs(document: Document, name: str, wanted: str) -> bool:
     """Whether a binding needs another, be it through others."""
     todo, seen = [name], {name}
     while todo:
-        for other in _names(_whole(document.bindings[todo.pop()])):
+        for other in names_in(_whole(document.bindings[todo.pop()])):
             if other == wanted:
                 return True
             if other in document.bindings and other not in seen:
@@ -148,27 +149,7 @@ def _is_used(document: Document, name: str) -> bool:
 
 
 def _mentions(value: Decoded, name: str) -> bool:
-    return any(item == name for item in _names(value))
-
-
-def _names(value: Decoded) -> Iterator[str]:
-    if isinstance(value, Table):
-        for entry in value.entries.values():
-            yield from _names(entry.value)
-    elif isinstance(value, Items):
-        for item in value.items:
-            yield from _names(item)
-    elif isinstance(value, syntax.Syntax):
-        yield from _names_in(value)
-
-
-def _names_in(expr: Expr) -> Iterator[str]:
-    if isinstance(expr, syntax.Name):
-        yield expr.name
-    elif isinstance(expr, syntax.Call):
-        yield expr.function.name
-    for child in syntax.children(expr):
-        yield from _names_in(child)
+    return any(item == name for item in names_in(value))
 
 
 def _whole(defined: Defined) -> Decoded:
@@ -369,7 +350,7 @@ def _macros(document: Document) -> Iterator[str]:
     macros = document.sections.get("macros", {})
     empty = Scope(TypedSpec(document.text("name")))
     done = {*_KNOWN_MACROS, *document.bindings}
-    todo = [name for value in _values(document) for name in _names(value)]
+    todo = [name for value in _values(document) for name in names_in(value)]
     while todo:
         name = todo.pop(0)
         if name in done or name not in macros:
@@ -379,7 +360,7 @@ def _macros(document: Document) -> Iterator[str]:
         if isinstance(value, syntax.Syntax):
             head, sign, parameters = macros[name].name.partition("(")
             yield f"{_greek(head)}{sign}{parameters} = {_text(value, empty).text}"
-            todo += _names_in(value)
+            todo += names_in(value)
 
 
 def _values(document: Document) -> Iterator[Decoded]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from . import reader
-from .diagnostics import Note, Report
+from .diagnostics import Report
 from .parser import parse_expression
 from .source import Span
 from .syntax import Expr
@@ -409,11 +409,6 @@ def closest(name: str, known: tuple[str, ...]) -> str:
     """The known name that is nearest in spelling, or ''."""
     found = difflib.get_close_matches(name[:60], known, n=1, cutoff=0.6)
     return found[0] if found else ""
-
-
-def declared_here(span: Span | None, name: str) -> tuple[Note, ...]:
-    """The note that points to a declaration."""
-    return () if span is None else (Note(span, f"`{name}` is declared here"),)
 
 
 def _shown(text: str) -> str:

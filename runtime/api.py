@@ -47,13 +47,18 @@ def load(path_or_name: str | Path) -> Spec:
     Raises:
         SpecError: the spec is at fault; its text shows every mistake with its place.
     """
-    text = str(path_or_name)
-    by_name = (
-        isinstance(path_or_name, str) and not text.endswith((".yaml", ".yml")) and "/" not in text
-    )
+    return _spec(language.check(**_place(path_or_name)))
+
+
+def _place(spec: Spec | str | Path) -> dict[str, Any]:
+    """Where the text of a spec is, as `check` takes it: a name, a path or the text itself."""
+    if isinstance(spec, Spec):
+        return {"path": spec.path} if spec.path else {"source": spec.source}
+    text = str(spec)
+    by_name = isinstance(spec, str) and not text.endswith((".yaml", ".yml")) and "/" not in text
     if by_name and (text in library_paths() or not Path(text).exists()):
-        return _spec(language.check(name=text))
-    return _spec(language.check(path=Path(text)))
+        return {"name": text}
+    return {"path": Path(text)}
 
 
 def loads(text: str, name: str = "spec") -> Spec:
@@ -103,15 +108,11 @@ def compile(
         SpecError: the spec is at fault, or a dim breaks its limits.
         LoweringRefused: the lowering that was asked for does not fit.
     """
-    if not isinstance(spec, Spec):
-        spec = load(spec)
     if entry not in ("module", "qkv"):
         raise ValueError(f'entry is "module" or "qkv", not {entry!r}')
     given = {**dims, **(choices or {})}
     core = entry == "qkv"
-    checked = language.check(
-        path=spec.path, source=None if spec.path else spec.source, dims=given, qkv=core
-    )
+    checked = language.check(**_place(spec), dims=given, qkv=core)
     checked.report.raise_errors()
     assert checked.spec is not None
     with torch.random.fork_rng(devices=[]):

@@ -6,7 +6,7 @@ After:  `True`, the default of `glob`, the value of `prev` in the first layer
 
 from __future__ import annotations
 
-from ...dsl.core import Kind, Node, Param, Type, Valid
+from ...dsl.core import Node, Param, Valid
 from ...dsl.elaborate.typing import const
 from ..program import Program, rewrite
 
@@ -42,8 +42,7 @@ def _inject(node: Node, injected: dict[Node, str]) -> Node:
     name = injected.get(node)
     if name is None:
         return node
-    kind = node.type.kind if node.type.kind is not Kind.BOOL else Kind.BOOL
-    return Param(Type(kind, node.type.axes, node.type.dims, node.type.ref), name, "input")
+    return Param(node.type, name, "input")
 
 
 def _has_validity(node: Valid, given: frozenset[str]) -> bool:

@@ -26,30 +26,35 @@ def in_order(document: Document) -> Iterator[str]:
             continue
         seen.add(name)
         stack.append((name, defined, True))
-        for other in _mentioned(defined.value):
+        for other in names_in(defined.value):
             found = bindings.get(other) or macros.get(other)
             if found is not None and other not in seen:
                 stack.append((other, found, False))
 
 
-def _mentioned(value: Decoded) -> Iterator[str]:
+def names_in(value: Decoded) -> Iterator[str]:
     """Every name in an expression, list or table."""
+    return (part.name for part in all_parts(value) if isinstance(part, syntax.Name))
+
+
+def all_parts(value: Decoded) -> Iterator[Expr]:
+    """Every expression in decoded data, and all its parts."""
     if isinstance(value, Table):
         for entry in value.entries.values():
-            yield from _mentioned(entry.value)
+            yield from all_parts(entry.value)
     elif isinstance(value, Items):
         for item in value.items:
-            yield from _mentioned(item)
+            yield from all_parts(item)
     elif isinstance(value, syntax.Syntax):
-        yield from (item.name for item in parts_of(value) if isinstance(item, syntax.Name))
+        yield from parts_of(value)
 
 
 def parts_of(expr: Expr) -> Iterator[Expr]:
-    """An expression and all its parts; functions of calls are names, too."""
+    """An expression and all its parts, left to right; functions of calls are names, too."""
     stack: list[Expr] = [expr]
     while stack:
         item = stack.pop()
         yield item
+        stack.extend(reversed(syntax.children(item)))
         if isinstance(item, syntax.Call):
             stack.append(item.function)
-        stack.extend(syntax.children(item))

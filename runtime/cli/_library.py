@@ -12,9 +12,10 @@ from ...dsl import api, syntax
 from ...dsl.core import TypedSpec
 from ...dsl.document import Document
 from ...dsl.elaborate.calls import FUNCTIONS
+from ...dsl.elaborate.mentions import all_parts
 from ...dsl.library import family, library_paths, prelude_path
 from ...dsl.reasons import REASONS
-from ...dsl.shapes import Decoded, Items, Table
+from ...dsl.shapes import Decoded
 from ._fits import fits_sdpa, own_attends
 
 
@@ -145,7 +146,8 @@ def _prelude() -> Document:
 def _uses() -> dict[str, set[str]]:
     """Operator -> names of the library specs whose own file uses it, through macros too."""
     macros = {
-        name: set(_names(defined.value)) for name, defined in _prelude().sections["macros"].items()
+        name: set(_operators_in(defined.value))
+        for name, defined in _prelude().sections["macros"].items()
     }
     used: dict[str, set[str]] = {}
     for name, path in library_paths().items():
@@ -171,31 +173,19 @@ def _used_in(path: Path) -> set[str]:
     from ...dsl.document import Loader
 
     layer = Loader(Report()).layer_of(path)
-    return set() if layer is None else set(_names(layer.table))
+    return set() if layer is None else set(_operators_in(layer.table))
 
 
-def _names(value: Decoded) -> Iterator[str]:
-    if isinstance(value, Table):
-        for entry in value.entries.values():
-            yield from _names(entry.value)
-    elif isinstance(value, Items):
-        for item in value.items:
-            yield from _names(item)
-    elif isinstance(value, syntax.Syntax):
-        yield from _operators_of(value)
-
-
-def _operators_of(expr: syntax.Expr) -> Iterator[str]:
-    match expr:
-        case syntax.Unary() | syntax.Binary() | syntax.Logic():
-            yield expr.op
-        case syntax.Compare():
-            yield from expr.ops
-        case syntax.Call():
-            yield expr.function.name
-        case syntax.Name() if expr.name not in FUNCTIONS:  # a binding of that name is no use
-            yield expr.name
-        case _:
-            pass
-    for child in syntax.children(expr):
-        yield from _operators_of(child)
+def _operators_in(value: Decoded) -> Iterator[str]:
+    for part in all_parts(value):
+        match part:
+            case syntax.Unary() | syntax.Binary() | syntax.Logic():
+                yield part.op
+            case syntax.Compare():
+                yield from part.ops
+            case syntax.Call():
+                yield part.function.name
+            case syntax.Name() if part.name not in FUNCTIONS:  # a binding of that name is no use
+                yield part.name
+            case _:
+                pass

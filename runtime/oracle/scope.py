@@ -68,7 +68,7 @@ class Scope:
 
     def inherited(self, node: Node) -> Value:
         """A value from the scope outside."""
-        raise NotImplementedError
+        raise OracleError(f"nothing is outside of what evaluates {type(node).__name__}")
 
     def size(self, axis: Axis) -> int:
         """How many places an axis has."""

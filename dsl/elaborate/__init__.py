@@ -1,0 +1,1 @@
+"""Elaboration: from syntax to typed core nodes, and every mistake that stands in between."""
