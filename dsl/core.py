@@ -737,9 +737,10 @@ class TypedSpec:
     """A spec after elaboration, at given dims."""
 
     name: str
-    entry: str = ""
+    entries: tuple[str, ...] = ()
     doc: str = ""
     cite: tuple[str, ...] = ()
+    cost: dict[str, Any] = field(default_factory=dict)
     dims: dict[str, bool | int | float | str] = field(default_factory=dict)
     axes: dict[str, Axis] = field(default_factory=dict)
     sets: dict[str, TokenSet] = field(default_factory=dict)

@@ -11,7 +11,7 @@ INDENT = "  "
 
 def describe(spec: TypedSpec) -> str:
     """A typed spec as text: sizes, axes, token sets, arrays, and the type of every binding."""
-    head = f"spec {spec.name}" + (f" ({spec.entry})" if spec.entry else "")
+    head = f"spec {spec.name}" + (f" ({', '.join(spec.entries)})" if spec.entries else "")
     lines = [head]
     for title, rows in _sections(spec):
         if rows:

@@ -16,7 +16,7 @@ from .shapes import Broken, Decoded, Decoder, Items, Null, Scalar, Table, closes
 from .source import Source, Span
 
 MODIFIED = "softmax"
-HEADER = ("name", "entry", "doc", "causality", "context", "batch")
+HEADER = ("name", "doc", "causality", "context", "batch")
 EXPRESSIONS = (*sections.EXPRESSION_SECTIONS, "out", "sources")
 
 
@@ -44,6 +44,7 @@ class Document:
     source: Source
     path: Path | None = None
     header: dict[str, Scalar] = field(default_factory=dict)
+    entries: tuple[str, ...] = ()
     cite: tuple[str, ...] = ()
     sections: dict[str, dict[str, Defined]] = field(default_factory=dict)
     bindings: dict[str, Defined] = field(default_factory=dict)
@@ -178,8 +179,8 @@ def _implied_base(line: list[Layer], loader: Loader) -> tuple[Layer, ...]:
 
 def _apply(layer: Layer, document: Document, report: Report, own: bool) -> None:
     if own:
-        document.cite = ()
-        for key in ("name", "entry", "doc"):
+        document.entries = document.cite = ()
+        for key in ("name", "doc"):
             document.header.pop(key, None)
     for entry in layer.table.entries.values():
         if entry.name in HEADER:
@@ -188,9 +189,9 @@ def _apply(layer: Layer, document: Document, report: Report, own: bool) -> None:
             elif isinstance(entry.value, Null):
                 document.header.pop(entry.name, None)
         elif entry.name == "cite" and isinstance(entry.value, Items):
-            document.cite = tuple(
-                str(item.value) for item in entry.value.items if isinstance(item, Scalar)
-            )
+            document.cite = _texts(entry.value)
+        elif entry.name == "entry" and isinstance(entry.value, Items):
+            document.entries = _texts(entry.value) if own else ()
         elif entry.name not in EXPRESSIONS and isinstance(entry.value, Broken):
             document.is_whole = False
         elif entry.name in sections.BINDING_SECTIONS and isinstance(entry.value, Table):
@@ -200,6 +201,10 @@ def _apply(layer: Layer, document: Document, report: Report, own: bool) -> None:
             _merge(known, entry.value, entry.name, report)
         elif entry.name in EXPRESSIONS:
             _define(document.fields, entry.name, entry.value, entry.name_span, entry.name, report)
+
+
+def _texts(items: Items) -> tuple[str, ...]:
+    return tuple(str(item.value) for item in items.items if isinstance(item, Scalar))
 
 
 def _merge(known: dict[str, Defined], table: Table, section: str, report: Report) -> None:

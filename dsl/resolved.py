@@ -17,7 +17,7 @@ from .shapes import Decoded, Items, Scalar, Table
 from .source import Span
 
 INDENT = "  "
-_HEADER = ("name", "entry", "doc", "causality", "context", "batch")
+_HEADER = ("name", "doc", "causality", "context", "batch")
 _ATTEND = (*sections.ATTEND_FIELDS, *sections.ROW_FIELDS)
 
 
@@ -50,6 +50,8 @@ def _header(document: Document) -> Iterator[Line]:
         found = document.header.get(key)
         if found is not None:
             yield Line(f"{key}: {_plain(str(found.value))}", (found.span,))
+    if document.entries:
+        yield Line(f"entry: [{', '.join(document.entries)}]")
     if document.cite:
         yield Line(f"cite: [{', '.join(json.dumps(item) for item in document.cite)}]")
 

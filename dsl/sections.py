@@ -25,6 +25,14 @@ VERSION = 1
 INITS = ("xavier", "normal", "uniform", "zeros", "ones", "identity")
 DISTRIBUTIONS = ("normal", "uniform", "gumbel", "orthogonal")
 
+COST = Record(
+    {
+        "time": Expression(doc="growth of the time, in n queries, m keys and dims"),
+        "memory": Expression(doc="growth of the memory beside parameters and arguments"),
+    },
+    doc="what it claims to cost, up to a factor",
+)
+
 SHAPE = ListOf(Expression(), doc="index axes first, then feature dims")
 
 DIM = Record(
@@ -157,9 +165,10 @@ SPEC = Record(
     {
         "attnc": Number(whole=True, doc="version of the language: 1"),
         "name": Identifier(doc="the name of the spec"),
-        "entry": Text(doc="row of the catalogue"),
+        "entry": ListOf(Text(), single=True, doc="rows of the catalogue"),
         "doc": Text(doc="one sentence"),
         "cite": ListOf(Text(), single=True, doc="sources"),
+        "cost": COST,
         "extends": ListOf(Identifier(), single=True, doc="specs that this one changes"),
         "causality": Choice(("strict", "masked", "none"), doc="contract, derived and compared"),
         "context": Choice(
@@ -201,6 +210,7 @@ SPEC = Record(
 
 EXPRESSION_SECTIONS = (*ATTEND_FIELDS, "queries", "normalize", "dropout", "prior")
 MAP_SECTIONS = (
+    "cost",
     "dims",
     "axes",
     "inputs",

@@ -235,7 +235,7 @@ def spec_html(spec: Spec) -> str:
         for name, value in typed.dims.items()
     )
     return (
-        f"<div><h4>{escape(spec.name)} {escape(typed.entry)}</h4><p>{escape(typed.doc)}</p>"
+        f"<div><h4>{escape(spec.name)} {escape(', '.join(typed.entries))}</h4><p>{escape(typed.doc)}</p>"
         f"<pre>{escape(lines)}</pre><table>{rows}</table>{_small_mask(spec)}</div>"
     )
 

@@ -15,7 +15,10 @@ from . import statics
 from .reports import LEVELS, check_whole
 from .state import PREDECLARED
 from .static_scope import StaticScope
-from .values import Env, Poisoned, Word
+from .values import Env, Poisoned, Thunk, Word
+
+#: a length at which claims of the cost are tried
+SOME_LENGTH = 4096
 
 
 class Dims(StaticScope):
@@ -41,6 +44,17 @@ class Dims(StaticScope):
                 self.static_name(name, None, ())
         with suppress(Poisoned):
             self._check_groups()
+
+    def declare_cost(self) -> None:
+        """Check that each claim of the cost is a number once n and m are."""
+        for part, defined in self.document.sections.get("cost", {}).items():
+            if not isinstance(defined.value, syntax.Syntax):
+                continue
+            here = Env(part)
+            some = Thunk(syntax.Number(SOME_LENGTH, span=defined.span), here)
+            with suppress(Poisoned):
+                self.static_number(defined.value, here.bind({"n": some, "m": some}))
+                self.spec.cost[part] = defined.value
 
     def dim(self, name: str) -> Size:
         """A predeclared dim."""

@@ -33,6 +33,7 @@ class Elaborator(Names, Declarations, Outputs, Subspecs, Macros):
         self.check_names()
         self.declare_specs()
         self.declare_dims()
+        self.declare_cost()
         self.declare_sets()
         self.declare_axes()
         self.declare_macros()

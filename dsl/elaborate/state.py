@@ -135,7 +135,7 @@ def _begun(document: Document) -> TypedSpec:
     """A typed spec with what the header says."""
     return TypedSpec(
         name=document.text("name"),
-        entry=document.text("entry"),
+        entries=document.entries,
         doc=document.text("doc"),
         cite=document.cite,
         same_context=document.text("context") == "same",

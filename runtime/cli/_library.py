@@ -28,7 +28,7 @@ class Row:
     """
 
     name: str
-    entry: str
+    entries: tuple[str, ...]
     family: str
     doc: str
     declared: str
@@ -37,7 +37,7 @@ class Row:
     lowerings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "lowerings": list(self.lowerings)}
+        return {**asdict(self), "entries": list(self.entries), "lowerings": list(self.lowerings)}
 
 
 def row(name: str) -> Row:
@@ -51,7 +51,7 @@ def row(name: str) -> Row:
     declared = document.text("causality")
     return Row(
         name=name,
-        entry=spec.entry,
+        entries=spec.entries,
         family=family(name),
         doc=spec.doc,
         declared=declared,

@@ -50,7 +50,7 @@ def _rows(word: str | None, wanted: str | None) -> list[Row]:
     if wanted is not None and wanted not in families:
         raise click.BadParameter(f"there are {', '.join(families)}", param_hint="--family")
     names = [name for name in library_paths() if wanted in (None, family(name))]
-    rows = [item for item in map(row, names) if _mentions(word, item.name, item.entry, item.doc)]
+    rows = [item for item in map(row, names) if _mentions(word, item.name, *item.entries, item.doc)]
     if not rows:
         raise fail(f"no spec mentions `{word}`")
     return sorted(rows, key=lambda item: (item.family, item.name))
@@ -71,7 +71,7 @@ def _print_specs(rows: Iterable[Row]) -> None:
     for item in rows:
         table.add_row(
             f"[bold]{item.name}[/]",
-            item.entry,
+            ", ".join(item.entries),
             item.family,
             _contract(item),
             item.cost.replace("[", r"\["),

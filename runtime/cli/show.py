@@ -151,7 +151,7 @@ def page(found: Typed) -> dict[str, Any]:
 
     return {
         "name": spec.name,
-        "entry": spec.entry,
+        "entries": list(spec.entries),
         "doc": spec.doc,
         "cite": list(spec.cite),
         "header": header(document.source.text),
@@ -208,7 +208,7 @@ def _page(given: Typed) -> None:
     from rich.text import Text
 
     found, shown = page(given), console()
-    shown.print(Text.assemble((found["name"], "bold"), "  ", (found["entry"], "cyan")))
+    shown.print(Text.assemble((found["name"], "bold"), "  ", (", ".join(found["entries"]), "cyan")))
     shown.print(Text(found["doc"]))
     if found["cite"]:
         shown.print(Text(", ".join(found["cite"]), "dim"))
