@@ -140,11 +140,19 @@ def _product(node: Map, args: list[Interval]) -> Interval:
     if node.op == "**":
         exponent = node.args[1]
         even = isinstance(exponent, Const) and exponent.value % 2 == 0
-        return (0.0, INF) if even or args[0][0] >= 0 else ANY
+        return _power(*args) if args[0][0] >= 0 else (0.0, INF) if even else ANY
     if node.args[0] is node.args[1]:
         return 0.0, INF
     (a, b), (c, d) = args
     return _hull([(p, p) for p in (_times(a, c), _times(a, d), _times(b, c), _times(b, d))])
+
+
+def _power(base: Interval, exponent: Interval) -> Interval:
+    """Of a base that is at least 0: monotone in each argument, so extreme at the corners."""
+    try:
+        return _hull([(p, p) for p in (a**b for a in base for b in exponent)])
+    except ArithmeticError:
+        return 0.0, INF
 
 
 def _times(a: float, b: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import fx
 
 from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, walk
+from .. import recurrences
 from ..program import OFFSETS, VALIDITY, Program
 from . import sdpa
 from .dense import Dense
@@ -80,7 +81,7 @@ def lower(program: Program, asked: str) -> Lowered:
     names = {node: name for name, node in program.spec.bindings.items()}
     emitter = Dense(program, names)
     _placeholders(emitter, program)
-    choices = _choose(emitter, program, asked)
+    choices = (*_choose(emitter, program, asked), *_choose_loops(emitter, program, asked))
     with _deep():
         outs = {name: _output(emitter, name, node) for name, node in program.roots.items()}
     emitter.graph.output(outs["x"] if tuple(outs) == ("x",) else outs)
@@ -169,6 +170,19 @@ def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
         if chosen == "sdpa" and isinstance(found, sdpa.Match):
             e.chosen[node] = sdpa.lowering(found)
         choices.append(Choice(node.name, chosen, refusals))
+    return tuple(choices)
+
+
+def _choose_loops(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
+    """Loops that are linear are advanced in chunks, unless the plain form is asked for."""
+    loops = {node.names: node for node in walk(*program.roots.values()) if isinstance(node, Recur)}
+    choices = []
+    for names, node in loops.items():
+        found = None if asked == "dense" else recurrences.solve(node, program.spec)
+        if found is not None:
+            e.linear_loops[names] = found
+        name = names[0].rpartition(".")[0]
+        choices.append(Choice(name, "loop" if found is None else "chunked"))
     return tuple(choices)
 
 

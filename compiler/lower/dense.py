@@ -56,6 +56,7 @@ from ...dsl.core import (
     operands,
 )
 from ..program import Program
+from ..recurrences import Solution
 from . import (
     attend,
     contractions,
@@ -92,10 +93,12 @@ class Dense(Emitter):
         self.calls: dict[object, fx.Node] = {}
         self.attends: dict[Attend, attend.Lowered] = {}
         self.loops: dict[object, recur.Results] = {}
+        #: loops that are advanced over all tokens at once, by the names of their carries
+        self.linear_loops: dict[tuple[str, ...], Solution] = {}
 
     def prepare_inner(self, outer: Dense) -> None:
         """Know what the graph around knows, for the step of a loop."""
-        self.chosen = outer.chosen
+        self.chosen, self.linear_loops = outer.chosen, outer.linear_loops
 
     def real_like(self) -> fx.Node:
         """A tensor of the module's real dtype; inside the step of a loop, a carry."""

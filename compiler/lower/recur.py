@@ -1,4 +1,4 @@
-"""Loops over tokens: the step as a graph of its own, called once per token.
+"""Loops over tokens: all tokens at once where the loop is linear, else a step called once per token.
 
 What does not depend on the carry is computed for all tokens at once, outside; inside is left what must wait.
 """
@@ -6,6 +6,7 @@ What does not depend on the carry is computed for all tokens at once, outside; i
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -13,13 +14,21 @@ from torch import Tensor, fx
 
 from ...dsl.core import Axis, Node, Param, Recur, operands
 from .emitter import Value, by_rank
+from .linear_loop import linear_loop
 
 if TYPE_CHECKING:
     from .dense import Dense
 
 
-#: final carries, yields, and the layout (axes, dims) of each carry and yield
-Results: TypeAlias = tuple[fx.Node, fx.Node, list[tuple[tuple[Axis, ...], int]]]
+Layout: TypeAlias = tuple[tuple[Axis, ...], int]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Of one loop: the final carries, and the yields with the axis of the loop."""
+
+    finals: tuple[Value, ...]
+    yields: tuple[Value, ...]
 
 
 def loop(
@@ -43,15 +52,10 @@ def recur(e: Dense, node: Recur) -> Value:
     """One result of a loop; the loop itself is emitted once."""
     key = (node.axis, node.names, node.inits, node.nexts, node.yields)
     if key not in e.loops:
-        e.loops[key] = _emit(e, node)
-    carries, yields, layouts = e.loops[key]
-    if node.which < 0:
-        place = -1 - node.which
-        axes, dims = layouts[place]
-        return Value(_item(e, carries, place), axes, dims)
-    axes, dims = layouts[len(node.names) + node.which]
-    made = _item(e, yields, node.which)
-    return e.arrange(made, (node.axis, *axes), dims)
+        found = e.linear_loops.get(node.names)
+        e.loops[key] = _emit(e, node) if found is None else Results(*linear_loop(e, node, found))
+    made = e.loops[key]
+    return made.finals[-1 - node.which] if node.which < 0 else made.yields[node.which]
 
 
 def _item(e: Dense, pair: Any, place: int) -> Any:
@@ -72,7 +76,7 @@ def _emit(e: Dense, node: Recur) -> Results:
     fixed: list[Any] = []
     inner = type(e)(e.program, {})
     inner.prepare_inner(e)
-    carry_layouts: list[tuple[tuple[Axis, ...], int]] = []
+    carry_layouts: list[Layout] = []
     for name, init, following in zip(node.names, node.inits, node.nexts, strict=True):
         axes = by_rank(a for a in (*following.type.axes, *init.type.axes) if a != node.axis)
         carry_layouts.append((axes, len(init.type.dims)))
@@ -113,7 +117,15 @@ def _emit(e: Dense, node: Recur) -> Results:
     made = e.call(
         loop, step, inits, [row[1] for row in rows], [item[1] for item in fixed], e.size(node.axis)
     )
-    return _item(e, made, 0), _item(e, made, 1), layouts
+    carries, yields = _item(e, made, 0), _item(e, made, 1)
+    count = len(node.names)
+    return Results(
+        tuple(Value(_item(e, carries, n), *layout) for n, layout in enumerate(layouts[:count])),
+        tuple(
+            e.arrange(_item(e, yields, n), (node.axis, *axes), dims)
+            for n, (axes, dims) in enumerate(layouts[count:])
+        ),
+    )
 
 
 def _begin(e: Dense, init: Node) -> Value:

@@ -1,0 +1,266 @@
+"""Linear recurrences over tokens in parallel: by blocks for single numbers, by chunks for matrices.
+
+A loop over tokens takes N steps one after the other. Where the next state is linear in the present one, whole blocks of tokens are advanced together, and only the state at their ends goes from block to block.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+#: tokens that are advanced one after the other inside a block of `scan`
+BLOCK = 16
+#: tokens of a chunk of `matrix_scan`, where decays are one number or one for each feature
+CHUNK = 64
+CHUNK_BY_FEATURE = 16
+
+
+def scan(decay: Tensor | None, value: Tensor, first: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """State before each token, and after the last, of a recurrence that is linear elementwise.
+
+        h[t] = decay[t] * h[t-1] + value[t],  h[-1] = first
+
+    decay (None: 1) and value have as many dims as first with the tokens along `dim`, sizes may
+    be 1 where they broadcast, but not along the tokens. Linear in N in time and memory.
+    """
+    length = value.size(dim)
+    if length == 0:
+        shape = list(first.shape)
+        shape[dim] = 0
+        return first.expand(shape), first
+    ones = torch.ones_like(value.narrow(dim, 0, 1)).expand_as(value) if decay is None else decay
+    products, states = _inclusive(ones, value, dim)
+    states = states + products * first
+    before = torch.cat([first, states.narrow(dim, 0, length - 1)], dim)
+    return before, states.narrow(dim, length - 1, 1)
+
+
+def _inclusive(decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Products of the decays up to each token, and its state when the first is 0."""
+    length = value.size(dim)
+    if length <= BLOCK:
+        return _one_by_one(decay, value, dim)
+    blocks = -(-length // BLOCK)
+    decay = _padded(decay, dim, blocks * BLOCK, 1.0).unflatten(dim, (blocks, BLOCK))
+    value = _padded(value, dim, blocks * BLOCK, 0.0).unflatten(dim, (blocks, BLOCK))
+    products, states = _one_by_one(decay, value, dim + 1)
+    ends = _inclusive(products.select(dim + 1, BLOCK - 1), states.select(dim + 1, BLOCK - 1), dim)
+    product, state = (
+        _shifted(end, dim, fill).unsqueeze(dim + 1) for end, fill in zip(ends, (1, 0), strict=True)
+    )
+    states = (states + products * state).flatten(dim, dim + 1)
+    products = (products * product).flatten(dim, dim + 1)
+    return products.narrow(dim, 0, length), states.narrow(dim, 0, length)
+
+
+def _one_by_one(decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    products: list[Tensor] = []
+    states: list[Tensor] = []
+    for step, added in zip(decay.unbind(dim), value.unbind(dim), strict=True):
+        products.append(products[-1] * step if products else step)
+        states.append(states[-1] * step + added if states else added)
+    return torch.stack(products, dim), torch.stack(states, dim)
+
+
+def _shifted(value: Tensor, dim: int, fill: float) -> Tensor:
+    """One place later along a dim, `fill` at the first."""
+    edge = torch.full_like(value.narrow(dim, 0, 1), fill)
+    return torch.cat([edge, value.narrow(dim, 0, value.size(dim) - 1)], dim)
+
+
+def _padded(value: Tensor, dim: int, length: int, fill: float) -> Tensor:
+    missing = length - value.size(dim)
+    if missing == 0:
+        return value
+    shape = list(value.shape)
+    shape[dim] = missing
+    return torch.cat([value, value.new_full(shape, fill)], dim)
+
+
+def logarithm(decay: Tensor) -> Tensor:
+    """log of a decay that is at least 0; of 0 the smallest that the dtype has, so about -87."""
+    kind = torch.promote_types(decay.dtype, torch.float32)
+    return decay.to(kind).clamp(min=torch.finfo(kind).tiny).log()
+
+
+def matrix_scan(
+    first: Tensor,
+    decays: Sequence[Tensor],
+    feature_decays: Sequence[Tensor],
+    writes: Sequence[tuple[Tensor | None, Tensor]],
+    reads: Sequence[Tensor],
+    feeds: Sequence[tuple[int, int, Tensor]],
+) -> tuple[list[Tensor], Tensor]:
+    """Reads of a matrix state that decays and is written to by outer products; its last value.
+
+        y[t, s] = W[t-1] e[t, s]
+        u[t, r] = b[t, r] + sum of c * y[t, s] over the feeds (r, s, c)
+        W[t] = a[t] W[t-1] diag(d[t]) + sum_r u[t, r] (x) k[t, r]
+
+    first           W[-1], (..., V, F)
+    decays          a: logarithms (..., T), added up
+    feature_decays  d: logarithms (..., T, F), added up
+    writes          (b, k): (..., T, V) or None for 0, and (..., T, F)
+    reads           e: (..., T, F)
+    feeds           c: (..., T); a read that goes into a write, as in the delta rule
+
+    Inside a chunk the state is never formed: reads see the writes of their own chunk through
+    products of keys (with feeds: the solution of a triangular system), those before through the
+    state at its beginning. Decays enter as exp(sum of logarithms between two tokens), at most 1.
+    Linear in T in time and memory; C the length of a chunk: T (C + F) V numbers.
+    """
+    length = (reads[0] if reads else writes[0][1]).size(-2)
+    chunk = max(1, min(CHUNK_BY_FEATURE if feature_decays else CHUNK, length))
+    count = max(1, -(-length // chunk))
+    kind = torch.promote_types(first.dtype, torch.float32)
+
+    def cut(value: Tensor, dim: int) -> Tensor:
+        value = _padded(value.to(kind), value.dim() + dim, count * chunk, 0.0)
+        cut: Tensor = value.unflatten(dim, (count, chunk))
+        return cut
+
+    first = first.to(kind)
+    asks = [cut(ask, -2) for ask in reads]
+    keys = [cut(key, -2) for _, key in writes]
+    rows = torch.broadcast_shapes(*(item.shape[:-1] for item in (*asks, *keys)))
+    bases = [
+        keys[0].new_zeros(()).expand(*rows, first.size(-2)) if base is None else cut(base, -2)
+        for base, _ in writes
+    ]
+    decay = _decay([cut(a, -1) for a in decays], [cut(d, -2) for d in feature_decays], keys[0])
+    met = [[decay.between(ask, key) for key in keys] for ask in asks]
+    from_start = [ask * decay.since_start for ask in asks]
+    to_end = [key * decay.until_end for key in keys]
+    if feeds:
+        taken = [(r, s, cut(c, -1)) for r, s, c in feeds]
+        put, begins, last = _with_feeds(bases, to_end, met, from_start, taken, decay.whole, first)
+    else:
+        put = bases
+        added = _sum([base.mT @ key for base, key in zip(bases, to_end, strict=True)])
+        place = added.dim() - 3
+        begins, last = scan(decay.whole, added, first.unsqueeze(-3), place)
+        last = last.squeeze(place)
+    made = []
+    for ask, row in zip(from_start, met, strict=True):
+        seen = _sum([ask @ begins.mT, *(near @ what for near, what in zip(row, put, strict=True))])
+        made.append(seen.flatten(-3, -2).narrow(-2, 0, length))
+    return made, last
+
+
+@dataclass(frozen=True)
+class _Decay:
+    """How much of the state is left, in chunks of C tokens.
+
+    between      of asks and keys: (..., C, C), the sum over features of their product, decayed
+                 from the key to just before the asking token; 0 where the key is not before it
+    since_start  from the beginning of the chunk to just before each token
+    until_end    from each token to the end of its chunk
+    whole        over whole chunks
+    """
+
+    between: Callable[[Tensor, Tensor], Tensor]
+    since_start: Tensor
+    until_end: Tensor
+    whole: Tensor
+
+
+def _decay(decays: list[Tensor], feature_decays: list[Tensor], like: Tensor) -> _Decay:
+    size = like.size(-2)
+    earlier = torch.ones(size, size, dtype=torch.bool, device=like.device).tril(-1)
+    if not decays and not feature_decays:
+        one = like.new_ones(())
+        return _Decay(
+            lambda ask, key: (ask @ key.mT).where(earlier, 0.0),
+            one,
+            one,
+            like.new_ones([*(1 for _ in like.shape[:-3]), like.size(-3), 1, 1]),
+        )
+    if not feature_decays:
+        log = _sum(decays)
+        sums = log.cumsum(-1)
+        before = sums - log
+        gaps = before[..., :, None] - sums[..., None, :]
+        left = gaps.masked_fill(~earlier, -torch.inf).exp()
+        return _Decay(
+            lambda ask, key: (ask @ key.mT) * left,
+            before.exp()[..., None],
+            (sums[..., -1:] - sums).exp()[..., None],
+            sums[..., -1].exp()[..., None, None],
+        )
+    log = _sum([*feature_decays, *(decay[..., None] for decay in decays)])
+    sums = log.cumsum(-2)
+    before = sums - log
+    gaps = before[..., :, None, :] - sums[..., None, :, :]
+    left = gaps.masked_fill(~earlier[..., None], -torch.inf).exp()
+    return _Decay(
+        lambda ask, key: ((left * key[..., None, :, :]) @ ask[..., None]).squeeze(-1),
+        before.exp(),
+        (sums[..., -1:, :] - sums).exp(),
+        sums[..., -1:, :].exp(),
+    )
+
+
+def _with_feeds(
+    bases: list[Tensor],
+    to_end: list[Tensor],
+    met: list[list[Tensor]],
+    from_start: list[Tensor],
+    feeds: list[tuple[int, int, Tensor]],
+    whole: Tensor,
+    first: Tensor,
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """What is written where reads go into writes, the state at the start of each chunk, the last.
+
+        (1 - A) u = b + c (e . W)
+
+    A says how a write goes, by the reads after it, into later writes of the chunk. The system is
+    solved once for b and once for c e, so that u = p + q W is all that is left from chunk to chunk.
+    """
+    count = len(bases)
+    nothing = met[0][0] * 0
+    asked = [
+        _sum([from_start[0] * 0, *(c[..., None] * from_start[s] for r, s, c in feeds if r == row)])
+        for row in range(count)
+    ]
+    paths = [
+        _sum([nothing, *(c[..., None] * met[s][source] for r, s, c in feeds if r == row)])
+        for row in range(count)
+        for source in range(count)
+    ]
+    size = bases[0].size(-2)
+    square = torch.stack(torch.broadcast_tensors(*paths), -1).unflatten(-1, (count, count))
+    square = square.movedim(-2, -3).flatten(-2).flatten(-3, -2)  # (C rows, C rows), token first
+    given, asking = _rows(bases), _rows(asked)
+    lead = torch.broadcast_shapes(square.shape[:-2], given.shape[:-2], asking.shape[:-2])
+    right = torch.cat([given.expand(*lead, -1, -1), asking.expand(*lead, -1, -1)], -1)
+    eye = torch.eye(count * size, dtype=square.dtype, device=square.device)
+    system = (eye - square).expand(*lead, -1, -1)
+    solved = torch.linalg.solve_triangular(system, right, upper=False, unitriangular=True)
+    constant, through = solved.split([given.size(-1), asking.size(-1)], -1)
+    keys = _rows(to_end)
+    keys = keys.expand(*torch.broadcast_shapes(lead, keys.shape[:-2]), -1, -1)
+    state, begins, put = first, [], []
+    kept = whole.expand(*whole.shape[:-3], solved.size(-3), -1, -1)
+    # unbound, not selected one by one, whose backward would be quadratic in the chunks
+    steps = zip(*(item.unbind(-3) for item in (constant, through, kept, keys)), strict=True)
+    for const, through_state, left, key in steps:
+        begins.append(state)
+        put.append(const + through_state @ state.mT)
+        state = left * state + put[-1].mT @ key
+    shape = state.shape
+    rows = torch.stack(put, -3).unflatten(-2, (size, count)).unbind(-2)
+    return list(rows), torch.stack([item.expand(shape) for item in begins], -3), state
+
+
+def _rows(items: list[Tensor]) -> Tensor:
+    """(..., C, F) of each write -> (..., C * writes, F), token first."""
+    return torch.stack(torch.broadcast_tensors(*items), -2).flatten(-3, -2)
+
+
+def _sum(items: Sequence[Tensor]) -> Tensor:
+    return reduce(operator.add, items)
