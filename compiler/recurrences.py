@@ -39,13 +39,16 @@ ONE = const(1.0)
 class Elementwise:
     """A carry with h[t] = decay[t] * h[t-1] + value[t]; decay None: 1.
 
-    carry   the leaf that stands for h[t-1], a sequence once it is solved
+    carry     the leaf that stands for h[t-1], a sequence once it is solved
+    largest   the same with max for the sum and the sum for the product:
+              h[t] = max(decay[t] + h[t-1], value[t]); decay None: 0
     """
 
     name: str
     carry: Param
     decay: Node | None
     value: Node
+    largest: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,33 @@ def _elementwise(
     if carry is None or _carry(body, others) or body.type.kind is not Kind.REAL:
         return None
     found = _affine(body, carry, {})
-    if found is None:
+    if found is not None:
+        return Elementwise(name, carry, found.scale, found.shift or const(0.0))
+    top = _largest(body, carry)
+    if top is None or top.shift is None:
         return None
-    return Elementwise(name, carry, found.scale, found.shift or const(0.0))
+    return Elementwise(name, carry, top.scale, top.shift, largest=True)
+
+
+def _largest(node: Node, carry: Param) -> _Affine | None:
+    """node as max(scale + carry, shift), or None; scale None: 0, shift None: -inf."""
+    if node is carry:
+        return _Affine(None, None)
+    if not isinstance(node, Map) or _carry(node, frozenset({carry.name})) is None:
+        return None
+    if node.op not in ("+", "-", "max") or len(node.args) != 2:
+        return None
+    left, right = node.args
+    if node.op != "-" and _carry(left, frozenset({carry.name})) is None:
+        left, right = right, left
+    found = _largest(left, carry)
+    if found is None or _carry(right, frozenset({carry.name})) is not None:
+        return None
+    if node.op == "max":
+        shift = right if found.shift is None else pointwise("max", found.shift, right)
+        return _Affine(found.scale, shift)
+    scale = pointwise(node.op, found.scale or const(0.0), right)
+    return _Affine(scale, None if found.shift is None else pointwise(node.op, found.shift, right))
 
 
 def _affine(node: Node, carry: Param, memo: dict[Node, _Affine | None]) -> _Affine | None:

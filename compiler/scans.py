@@ -5,6 +5,7 @@ A loop over tokens takes N steps one after the other. Where the next state is li
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,50 +21,68 @@ CHUNK = 64
 CHUNK_BY_FEATURE = 16
 
 
-def scan(decay: Tensor | None, value: Tensor, first: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Ring:
+    """What a recurrence adds and multiplies with; the sums and products that change nothing."""
+
+    add: Callable[[Tensor, Tensor], Tensor]
+    times: Callable[[Tensor, Tensor], Tensor]
+    zero: float
+    one: float
+
+
+_NUMBERS = _Ring(operator.add, operator.mul, 0.0, 1.0)
+_LARGEST = _Ring(torch.maximum, operator.add, -math.inf, 0.0)
+
+
+def scan(
+    decay: Tensor | None, value: Tensor, first: Tensor, dim: int, largest: bool = False
+) -> tuple[Tensor, Tensor]:
     """State before each token, and after the last, of a recurrence that is linear elementwise.
 
         h[t] = decay[t] * h[t-1] + value[t],  h[-1] = first
+        largest: h[t] = max(decay[t] + h[t-1], value[t])
 
-    decay (None: 1) and value have as many dims as first with the tokens along `dim`, sizes may
-    be 1 where they broadcast, but not along the tokens. Linear in N in time and memory.
+    decay (None: 1, or 0) and value have as many dims as first with the tokens along `dim`; sizes
+    may be 1 where they broadcast, but not along the tokens. Linear in N in time and memory.
     """
+    ring = _LARGEST if largest else _NUMBERS
     length = value.size(dim)
     if length == 0:
         shape = list(first.shape)
         shape[dim] = 0
         return first.expand(shape), first
-    ones = torch.ones_like(value.narrow(dim, 0, 1)).expand_as(value) if decay is None else decay
-    products, states = _inclusive(ones, value, dim)
-    states = states + products * first
+    if decay is None:
+        decay = torch.full_like(value.narrow(dim, 0, 1), ring.one).expand_as(value)
+    products, states = _inclusive(ring, decay, value, dim)
+    states = ring.add(states, ring.times(products, first))
     before = torch.cat([first, states.narrow(dim, 0, length - 1)], dim)
     return before, states.narrow(dim, length - 1, 1)
 
 
-def _inclusive(decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Products of the decays up to each token, and its state when the first is 0."""
+def _inclusive(ring: _Ring, decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Products of the decays up to each token, and its state when the first is zero."""
     length = value.size(dim)
     if length <= BLOCK:
-        return _one_by_one(decay, value, dim)
+        return _one_by_one(ring, decay, value, dim)
     blocks = -(-length // BLOCK)
-    decay = _padded(decay, dim, blocks * BLOCK, 1.0).unflatten(dim, (blocks, BLOCK))
-    value = _padded(value, dim, blocks * BLOCK, 0.0).unflatten(dim, (blocks, BLOCK))
-    products, states = _one_by_one(decay, value, dim + 1)
-    ends = _inclusive(products.select(dim + 1, BLOCK - 1), states.select(dim + 1, BLOCK - 1), dim)
-    product, state = (
-        _shifted(end, dim, fill).unsqueeze(dim + 1) for end, fill in zip(ends, (1, 0), strict=True)
-    )
-    states = (states + products * state).flatten(dim, dim + 1)
-    products = (products * product).flatten(dim, dim + 1)
+    decay = _padded(decay, dim, blocks * BLOCK, ring.one).unflatten(dim, (blocks, BLOCK))
+    value = _padded(value, dim, blocks * BLOCK, ring.zero).unflatten(dim, (blocks, BLOCK))
+    products, states = _one_by_one(ring, decay, value, dim + 1)
+    last = (products.select(dim + 1, BLOCK - 1), states.select(dim + 1, BLOCK - 1))
+    ends = zip(_inclusive(ring, *last, dim), (ring.one, ring.zero), strict=True)
+    product, state = (_shifted(end, dim, fill).unsqueeze(dim + 1) for end, fill in ends)
+    states = ring.add(states, ring.times(products, state)).flatten(dim, dim + 1)
+    products = ring.times(products, product).flatten(dim, dim + 1)
     return products.narrow(dim, 0, length), states.narrow(dim, 0, length)
 
 
-def _one_by_one(decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+def _one_by_one(ring: _Ring, decay: Tensor, value: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     products: list[Tensor] = []
     states: list[Tensor] = []
     for step, added in zip(decay.unbind(dim), value.unbind(dim), strict=True):
-        products.append(products[-1] * step if products else step)
-        states.append(states[-1] * step + added if states else added)
+        products.append(ring.times(products[-1], step) if products else step)
+        states.append(ring.add(ring.times(states[-1], step), added) if states else added)
     return torch.stack(products, dim), torch.stack(states, dim)
 
 
@@ -73,13 +92,63 @@ def _shifted(value: Tensor, dim: int, fill: float) -> Tensor:
     return torch.cat([edge, value.narrow(dim, 0, value.size(dim) - 1)], dim)
 
 
+def _cuts(length: int, size: int) -> tuple[int, int]:
+    """How many chunks of which size; a short sequence is one chunk of its own length."""
+    if not isinstance(length, torch.SymInt) and length <= size:
+        return 1, max(length, 1)
+    return -(-length // size), size
+
+
+def _chunks(value: Tensor, dim: int, count: int, size: int) -> Tensor:
+    """A dim, counted from the end, cut into chunks, the last filled up with zeros."""
+    value = _padded(value, value.dim() + dim, count * size, 0.0)
+    return value.view(*value.shape[:dim], count, size, *value.shape[value.dim() + dim + 1 :])
+
+
 def _padded(value: Tensor, dim: int, length: int, fill: float) -> Tensor:
-    missing = length - value.size(dim)
-    if missing == 0:
-        return value
-    shape = list(value.shape)
-    shape[dim] = missing
-    return torch.cat([value, value.new_full(shape, fill)], dim)
+    """Filled up along a dim to a length."""
+    after = [0, 0] * (value.dim() - 1 - dim)
+    return torch.nn.functional.pad(value, [*after, 0, length - value.size(dim)], value=fill)
+
+
+def product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What each query reads from the outer products of all keys and values.
+
+        y[i] = sum over j of (query[i] . key[j]) value[j]
+
+    query (..., N, F), key (..., M, F), value (..., M, V); in the cheaper of the two orders, and
+    with few tokens by their scores, whose rounding cancels between a row and its sum.
+    """
+    query, key, value = _accumulated(query, key, value)
+    (n, width), m, out = query.shape[-2:], key.size(-2), value.size(-1)
+    known = not any(isinstance(size, torch.SymInt) for size in (n, m))
+    if known and n * m <= max(CHUNK**2, (n + m) * width * out // (width + out)):
+        return (query @ key.mT) @ value
+    return query @ (key.mT @ value)
+
+
+def _accumulated(*items: Tensor) -> list[Tensor]:
+    """In the widest of their dtypes, float32 at least."""
+    kind = reduce(torch.promote_types, (item.dtype for item in items), torch.float32)
+    return [item.to(kind) for item in items]
+
+
+def prefix_product(query: Tensor, key: Tensor, value: Tensor, inclusive: bool) -> Tensor:
+    """What each token reads from the outer products of the tokens before it.
+
+        y[t] = sum over s < t (inclusive: s <= t) of (query[t] . key[s]) value[s]
+
+    query and key (..., T, F), value (..., T, V); linear in T, in chunks.
+    """
+    length = query.size(-2)
+    count, size = _cuts(length, CHUNK)
+    wide = _accumulated(query, key, value)
+    query, key, value = (_chunks(item, -2, count, size) for item in wide)
+    here = (query @ key.mT).tril(0 if inclusive else -1) @ value
+    added = key.mT @ value
+    before = _shifted(added.cumsum(-3), added.dim() - 3, 0)
+    made: Tensor = here + query @ before
+    return made.flatten(-3, -2).narrow(-2, 0, length)
 
 
 def logarithm(decay: Tensor) -> Tensor:
@@ -115,14 +184,12 @@ def matrix_scan(
     Linear in T in time and memory; C the length of a chunk: T (C + F) V numbers.
     """
     length = (reads[0] if reads else writes[0][1]).size(-2)
-    chunk = max(1, min(CHUNK_BY_FEATURE if feature_decays else CHUNK, length))
-    count = max(1, -(-length // chunk))
-    kind = torch.promote_types(first.dtype, torch.float32)
+    count, chunk = _cuts(length, CHUNK_BY_FEATURE if feature_decays else CHUNK)
+    given = (first, *decays, *feature_decays, *reads, *(key for _, key in writes))
+    kind = reduce(torch.promote_types, (item.dtype for item in given), torch.float32)
 
     def cut(value: Tensor, dim: int) -> Tensor:
-        value = _padded(value.to(kind), value.dim() + dim, count * chunk, 0.0)
-        cut: Tensor = value.unflatten(dim, (count, chunk))
-        return cut
+        return _chunks(value.to(kind), dim, count, chunk)
 
     first = first.to(kind)
     asks = [cut(ask, -2) for ask in reads]
@@ -182,27 +249,40 @@ def _decay(decays: list[Tensor], feature_decays: list[Tensor], like: Tensor) -> 
         )
     if not feature_decays:
         log = _sum(decays)
-        sums = log.cumsum(-1)
-        before = sums - log
-        gaps = before[..., :, None] - sums[..., None, :]
-        left = gaps.masked_fill(~earlier, -torch.inf).exp()
-        return _Decay(
-            lambda ask, key: (ask @ key.mT) * left,
-            before.exp()[..., None],
-            (sums[..., -1:] - sums).exp()[..., None],
-            sums[..., -1].exp()[..., None, None],
-        )
+        left = _segments(log, -1).masked_fill(~earlier, -torch.inf).exp()
+        since, until, whole = (item[..., None] for item in _sums(log, -1))
+        return _Decay(lambda ask, key: (ask @ key.mT) * left, since, until, whole)
     log = _sum([*feature_decays, *(decay[..., None] for decay in decays)])
-    sums = log.cumsum(-2)
-    before = sums - log
-    gaps = before[..., :, None, :] - sums[..., None, :, :]
-    left = gaps.masked_fill(~earlier[..., None], -torch.inf).exp()
+    left = _segments(log, -2).masked_fill(~earlier[..., None], -torch.inf).exp()
+    since, until, whole = _sums(log, -2)
     return _Decay(
         lambda ask, key: ((left * key[..., None, :, :]) @ ask[..., None]).squeeze(-1),
-        before.exp(),
-        (sums[..., -1:, :] - sums).exp(),
-        sums[..., -1:, :].exp(),
+        since,
+        until,
+        whole,
     )
+
+
+def _segments(log: Tensor, dim: int) -> Tensor:
+    """Sums of what lies between two tokens: [.., t, s, ..] = sum over s < r < t of log[.., r, ..].
+
+    Each is summed by itself: as a difference of sums from the beginning it would be as inexact as
+    those are large.
+    """
+    size = log.size(dim)
+    after = torch.ones(size, size, dtype=torch.bool, device=log.device).tril(-1)
+    after = after.view(size, size, *(1 for _ in range(-1 - dim)))
+    spread = log.unsqueeze(log.dim() + dim + 1)
+    sums = spread.where(after, 0.0).cumsum(dim - 1)
+    return _shifted(sums, sums.dim() + dim - 1, 0)
+
+
+def _sums(log: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What is left from the start to before each token, after each to the end, and in all."""
+    place = log.dim() + dim
+    since = _shifted(log, place, 0).cumsum(dim)
+    until = _shifted(log.flip(dim), place, 0).cumsum(dim).flip(dim)
+    return since.exp(), until.exp(), log.sum(dim, keepdim=True).exp()
 
 
 def _with_feeds(

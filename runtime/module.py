@@ -36,8 +36,9 @@ from ..dsl.shapes import closest
 from . import initial
 from .explanation import explain
 
-Lowering = Literal["auto", "dense", "sdpa"]
-FUSED = ("sdpa",)
+Lowering = Literal["auto", "dense", "sdpa", "linear"]
+FUSED = ("sdpa", "linear", "chunked")
+LOOPS = ("chunked", "loop")
 Function = Callable[..., Any]
 
 
@@ -259,6 +260,8 @@ class Module(nn.Module):
             return
         wanted = FUSED if asked == "auto" else (asked,)
         for choice in choices:
+            if asked != "auto" and choice.lowering in LOOPS:
+                continue
             if choice.lowering not in wanted:
                 reasons = "; ".join(
                     f"{name}: {refusal.reason}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +13,16 @@ from torch import fx
 from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, walk
 from .. import recurrences
 from ..program import OFFSETS, VALIDITY, Program
-from . import sdpa
+from . import factored, sdpa
 from .dense import Dense
 from .emitter import NotLowered, by_rank
+from .refusal import Emit, Refusal
+
+#: the lowerings of attends besides the dense form, in the order in which `auto` takes them
+LOWERINGS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Emit | Refusal]], ...] = (
+    ("sdpa", sdpa.fit),
+    ("linear", factored.fit),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Choice:
 
     name: str
     lowering: str
-    refusals: tuple[tuple[str, sdpa.Refusal], ...] = ()
+    refusals: tuple[tuple[str, Refusal], ...] = ()
 
 
 @dataclass
@@ -158,18 +165,19 @@ def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
     choices = []
     for node in attends_of(program):
         read = frozenset(parts.get(node, ()))
-        found = sdpa.match(node, program.signature.training, read)
-        if node in inside:
-            found = sdpa.Refusal("it stands inside a loop", node)
-        refusals: tuple[tuple[str, sdpa.Refusal], ...] = ()
-        if isinstance(found, sdpa.Refusal):
-            refusals = (("sdpa", found),)
-            chosen = "dense"
-        else:
-            chosen = "sdpa" if asked in ("auto", "sdpa") else "dense"
-        if chosen == "sdpa" and isinstance(found, sdpa.Match):
-            e.chosen[node] = sdpa.lowering(found)
-        choices.append(Choice(node.name, chosen, refusals))
+        refusals: list[tuple[str, Refusal]] = []
+        chosen = "dense"
+        for name, fit in LOWERINGS:
+            found = fit(node, program, read)
+            if node in inside:
+                found = Refusal("it stands inside a loop", node)
+            if isinstance(found, Refusal):
+                refusals.append((name, found))
+            elif asked in ("auto", name):
+                e.chosen[node] = found
+                chosen = name
+                break
+        choices.append(Choice(node.name, chosen, tuple(refusals)))
     return tuple(choices)
 
 

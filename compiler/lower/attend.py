@@ -39,7 +39,7 @@ def attend(e: Dense, node: Attend) -> Value:
     """The result of an attend, by the lowering that was chosen for it."""
     chosen = e.chosen.get(node)
     if chosen is not None:
-        return chosen(e, node)
+        return chosen(e)
     return lowered(e, node).result
 
 

@@ -74,6 +74,7 @@ from . import (
 )
 from .emitter import Emitter, NotLowered, Value
 from .normalizer import uses_scores
+from .refusal import Emit
 
 
 class Dense(Emitter):
@@ -86,7 +87,7 @@ class Dense(Emitter):
         #: presence of the pairs of each joint axis, inside its normaliser
         self.present: dict[Axis, Value] = {}
         #: lowerings chosen for single attends
-        self.chosen: dict[Node, Callable[[Dense, Attend], Value]] = {}
+        self.chosen: dict[Node, Emit] = {}
         #: the carries, inside the step of a loop
         self.carries: dict[str, Value] = {}
         #: calls of used specs, parts of attends, results of loops: each emitted once

@@ -44,9 +44,10 @@ def _elementwise(e: Dense, axis: Axis, step: Elementwise, init: Value) -> Value:
     wide = any(item.wide for item in items)
     place = axes.index(axis)
     sequences = [
-        None if item is None else _sequence(e, item, axes, axis, dims) for item in (decay, value)
+        None if item is None else sequence(e, item, axes, axis, dims) for item in (decay, value)
     ]
-    made = e.call(scans.scan, *sequences, _first(e, init, axes, axis, dims), place)
+    first = _first(e, init, axes, axis, dims)
+    made = e.call(scans.scan, *sequences, first, place, step.largest)
     e.values[step.carry] = Value(e.call(operator.getitem, made, 0), axes, dims, wide)
     last = e.method("squeeze", e.call(operator.getitem, made, 1), place)
     return Value(last, axes[:place] + axes[place + 1 :], dims, wide)
@@ -65,10 +66,10 @@ def _matrix(e: Dense, axis: Axis, step: MatrixState, init: Value) -> Value:
     axes = (*rest, axis)  # the scan wants the tokens last
 
     def all_of(values: list[Value], dims: int) -> list[Any]:
-        return [_sequence(e, value, axes, axis, dims) for value in values]
+        return [sequence(e, value, axes, axis, dims) for value in values]
 
     width = step.rank - 1
-    rows = [None if base is None else _sequence(e, base, axes, axis, width) for base in bases]
+    rows = [None if base is None else sequence(e, base, axes, axis, width) for base in bases]
     if step.rank == 1:
         rows = [None if row is None else e.method("unsqueeze", row, -1) for row in rows]
     first = e.expand(Value(e.tensor(init), init.axes, init.dims), rest)
@@ -90,16 +91,16 @@ def _matrix(e: Dense, axis: Axis, step: MatrixState, init: Value) -> Value:
         seen = e.call(operator.getitem, read, place)
         if step.rank == 1:
             seen = e.method("squeeze", seen, -1)
-        e.values[leaf] = e.arrange(seen, axes, width)
+        e.values[leaf] = e.arrange(seen, axes, width, wide=True)
     last = e.call(operator.getitem, made, 1)
     if step.rank == 1:
         last = e.method("squeeze", last, -2)
     elif step.key_dim == 0:
         last = e.method("transpose", last, -1, -2)
-    return Value(last, rest, step.rank)
+    return Value(last, rest, step.rank, wide=True)
 
 
-def _sequence(e: Dense, value: Value, axes: Axes, axis: Axis, dims: int) -> Any:
+def sequence(e: Dense, value: Value, axes: Axes, axis: Axis, dims: int) -> Any:
     """The array with its axes in the order of `axes`, size 1 for what it lacks, all tokens there."""
     there = tuple(item for item in axes if item in value.axes)
     order = [value.axes.index(item) for item in there]

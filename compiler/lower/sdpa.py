@@ -26,9 +26,11 @@ from ...dsl.core import (
     Scores,
 )
 from ...dsl.elaborate.typing import pointwise
+from ..program import Program
 from .emitter import Value, by_rank
 from .layout import same_size
 from .normalizer import softmax_argument
+from .refusal import Emit, Refusal
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -47,16 +49,13 @@ class Match:
     causal: bool
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why an attend does not fit, at which node, and the smallest edit that would let it."""
-
-    reason: str
-    node: Node | None = None
-    edit: str = ""
+def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
+    """What emits the fused call, or why it does not fit."""
+    found = match(node, program, parts)
+    return found if isinstance(found, Refusal) else lambda e: _emit(e, node, found)
 
 
-def match(node: Attend, training: bool, parts: frozenset[str]) -> Match | Refusal:
+def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
     """Whether an attend is what scaled_dot_product_attention computes."""
     if len(node.sources) != 1 or node.sources[0].at is not None:
         return Refusal("it has several sources or a list of keys", node, "one source with a mask")
@@ -66,7 +65,7 @@ def match(node: Attend, training: bool, parts: frozenset[str]) -> Match | Refusa
     if parts:
         names = ", ".join(sorted(parts))
         return Refusal(f"its {names} are read", node, f"do not read .{names}")
-    if training and node.dropout:
+    if node.dropout and program.signature.training:
         return Refusal("its dropout is drawn by counter, which torch's is not", node, "dropout: 0")
     found = softmax_argument(node.normalize)
     if found is None or not isinstance(found[0], Scores):
@@ -174,15 +173,6 @@ def is_causal(mask: Node, query: Axis, key: Axis) -> bool:
         and left.axis == key
         and right.axis == query
     )
-
-
-def lowering(found: Match) -> Any:
-    """The function that emits the fused call."""
-
-    def emit(e: Dense, node: Attend) -> Value:
-        return _emit(e, node, found)
-
-    return emit
 
 
 def _emit(e: Dense, node: Attend, found: Match) -> Value:

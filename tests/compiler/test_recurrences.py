@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attnc
 import pytest
 import torch
+from agreement import results
 from attnc.compiler import scans
 from attnc.dsl.core import Recur, walk
 from torch import Tensor
@@ -66,16 +67,20 @@ def test_matrix_scan_equals_the_loop(length: int, kind: str, feeding: bool) -> N
 
 @pytest.mark.parametrize("length", [0, *LENGTHS, 700])
 @pytest.mark.parametrize("decays", [False, True])
-def test_scan_equals_the_loop(length: int, decays: bool) -> None:
+@pytest.mark.parametrize("largest", [False, True])
+def test_scan_equals_the_loop(length: int, decays: bool, largest: bool) -> None:
     generator = torch.Generator().manual_seed(length)
     value = torch.randn(3, length, 4, generator=generator, dtype=WIDE)
     decay = torch.randn(1, length, 4, generator=generator, dtype=WIDE) if decays else None
     first = torch.randn(3, 1, 4, generator=generator, dtype=WIDE)
-    before, last = scans.scan(decay, value, first, 1)
+    before, last = scans.scan(decay, value, first, 1, largest)
     state, wanted = first[:, 0], []
     for t in range(length):
         wanted.append(state)
-        state = (state if decay is None else decay[:, t] * state) + value[:, t]
+        if largest:
+            state = torch.maximum(state + (0 if decay is None else decay[:, t]), value[:, t])
+        else:
+            state = (state if decay is None else decay[:, t] * state) + value[:, t]
     expected = torch.stack(wanted, 1) if wanted else value
     torch.testing.assert_close(before, expected)
     torch.testing.assert_close(last[:, 0], state)
@@ -125,7 +130,7 @@ def test_loops_of_the_library_run_in_chunks_and_compute_the_same(name: str) -> N
     plain.load_state_dict(module.state_dict())
     for length in (1, 70, 150):
         x = torch.randn(2, length, 8, dtype=WIDE, requires_grad=True)
-        made, wanted = module(x=x), plain(x=x)
+        made, wanted = results(module(x=x))["x"], results(plain(x=x))["x"]
         torch.testing.assert_close(made, wanted, rtol=1e-8, atol=1e-8)
         torch.testing.assert_close(
             torch.autograd.grad(made.square().sum(), x),
@@ -166,6 +171,7 @@ FORMS = {
     ),
     "delta": (MATRIX, "w - a * outer(w @ k - v, k) / 4", "w @ k", "chunked"),
     "a bonus": (MATRIX, "w + outer(v, k)", "(w + outer(v, 2 * k)) @ k", "chunked"),
+    "the largest": ("zeros(h, d_head)", "max(w - a, k)", "w", "chunked"),
     "a reset": ("zeros(h, d_head)", "where(a > 0.5, k, w * a + k)", "w", "chunked"),
     "negative decay": ("zeros(h, d_head)", "(a - 0.5) * w + k", "w", "chunked"),
     "the token before": ("zeros(h, d_head)", "k", "k - w", "chunked"),
