@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint format clean
+.PHONY: install demo docs test test-all lint format clean
 
 install: $(STAMP)
 
@@ -18,6 +18,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/attnc demo
+
+docs: install
+	$(BIN)/attnc list --markdown > docs/library.md.new
+	mv docs/library.md.new docs/library.md
 
 lint: install
 	$(BIN)/ruff check

@@ -22,12 +22,14 @@ class Signature:
             streams, `inject:name`, and `q_start per example` where positions differ by example
     wants   names of results; empty means the outputs of the spec
     core    the attention core alone: heads from the bindings of `project`
+    long    so many tokens that pairs are better computed in tiles
     """
 
     given: frozenset[str] = frozenset()
     training: bool = False
     wants: tuple[str, ...] = ()
     core: bool = False
+    long: bool = False
 
 
 @dataclass(frozen=True)

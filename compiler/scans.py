@@ -83,7 +83,8 @@ def _one_by_one(ring: _Ring, decay: Tensor, value: Tensor, dim: int) -> tuple[Te
     for step, added in zip(decay.unbind(dim), value.unbind(dim), strict=True):
         products.append(ring.times(products[-1], step) if products else step)
         states.append(ring.add(ring.times(states[-1], step), added) if states else added)
-    return torch.stack(products, dim), torch.stack(states, dim)
+    full = torch.broadcast_tensors(*states)  # the first lacks what only decays spread over
+    return torch.stack(products, dim), torch.stack(full, dim)
 
 
 def _shifted(value: Tensor, dim: int, fill: float) -> Tensor:

@@ -119,7 +119,7 @@ def clip(value: Any, low: Any, high: Any) -> Any:
 
 def safe_divide(left: Any, right: Any) -> Any:
     """a / b, and 0 with gradient 0 where b is 0."""
-    if not isinstance(right, Tensor):
+    if isinstance(right, int | float | torch.SymInt | torch.SymFloat):
         return left * 0 if right == 0 else left / right
     zero = right == 0
     return torch.where(zero, 0.0, left / torch.where(zero, 1.0, right))
@@ -232,23 +232,26 @@ def _any(value: Tensor, dims: Sequence[int]) -> Tensor:
 # -- reading and order ----------------------------------------------------------------------
 
 
-def take(table: Tensor, index: Tensor, signed: bool) -> Tensor:
-    """table[index] along the first dim; with signed, -1 reads 0."""
-    if not signed and table.dim() == 2 and table.is_floating_point():
+def take(table: Tensor, index: Tensor, checked: bool) -> Tensor:
+    """table[index] along the first dim; with checked, a place outside (-1, the end) reads 0."""
+    if not checked and table.dim() == 2 and table.is_floating_point():
         return torch.nn.functional.embedding(index, table)  # its backward is deterministic
-    if not signed:
+    if not checked:
         return table[index]
-    found = table[index.clamp(min=0)]
-    there = (index >= 0).reshape(index.shape + (1,) * (table.dim() - 1))
+    last = table.shape[0] - 1
+    found = table[index.clamp(0, last)]
+    there = ((index >= 0) & (index <= last)).reshape(index.shape + (1,) * (table.dim() - 1))
     return torch.where(there, found, torch.zeros((), dtype=found.dtype, device=found.device))
 
 
-def take_along(value: Tensor, index: Tensor, dim: int, signed: bool) -> Tensor:
-    """value read along a dim, other dims broadcast; with signed, -1 reads 0."""
-    if not signed:
+def take_along(value: Tensor, index: Tensor, dim: int, checked: bool) -> Tensor:
+    """value read along a dim, other dims broadcast; with checked, a place outside reads 0."""
+    if not checked:
         return torch.take_along_dim(value, index, dim)
-    found = torch.take_along_dim(value, index.clamp(min=0), dim)
-    return torch.where(index >= 0, found, torch.zeros((), dtype=found.dtype, device=found.device))
+    last = value.shape[dim] - 1
+    there = (index >= 0) & (index <= last)
+    found = torch.take_along_dim(value, index.clamp(0, last), dim)
+    return torch.where(there, found, torch.zeros((), dtype=found.dtype, device=found.device))
 
 
 def expand_heads(value: Tensor, heads: int, dim: int) -> Tensor:
@@ -313,9 +316,9 @@ def inverse_order(order: Tensor) -> Tensor:
 def scatter_rows(value: Tensor, index: Tensor, size: int, mode: str, eps: float) -> Tensor:
     """Rows of value (batch, n, width) sent to places (batch, n) of (batch, size, width).
 
-    -1 goes nowhere; `set` takes the last writer, `add` sums, `mean` divides by count + eps.
+    A place outside (-1, the end) takes nothing; `set` takes the last writer, `add` sums, `mean` divides by count + eps.
     """
-    there = index >= 0
+    there = (index >= 0) & (index < size)
     place = torch.where(there, index, size)
     if mode == "set":
         writer = torch.arange(index.shape[1], device=index.device).expand_as(index)
@@ -518,10 +521,13 @@ def all_of(value: Tensor, dims: Sequence[int]) -> Tensor:
 
 
 def running_sum(value: Tensor, dim: int, reverse: bool, exclusive: bool) -> Tensor:
-    """Cumulative sum along a dim."""
-    total = torch.cumsum(value.flip(dim) if reverse else value, dim)
-    total = total.flip(dim) if reverse else total
-    return total - value if exclusive else total
+    """Cumulative sum along a dim; exclusive ones never see their own place, not even to subtract."""
+    value = value.flip(dim) if reverse else value
+    if exclusive:
+        edge = torch.zeros_like(value.narrow(dim, 0, min(1, value.size(dim))))
+        value = torch.cat([edge, value], dim).narrow(dim, 0, value.size(dim))
+    total = torch.cumsum(value, dim)
+    return total.flip(dim) if reverse else total
 
 
 def scatter_along(
@@ -529,8 +535,9 @@ def scatter_along(
 ) -> Tensor:
     """scatter_rows for any shape: `batch` leading dims, `count` dims that are sent, then dims."""
     lead, width = value.shape[:batch], value.shape[batch + count :]
-    flat = value.reshape(lead.numel(), -1, width.numel())
-    places = index.reshape(lead.numel(), -1)
+    sent = value.shape[batch : batch + count].numel()
+    flat = value.reshape(lead.numel(), sent, width.numel())
+    places = index.reshape(lead.numel(), sent)
     made = scatter_rows(flat, places, size, mode, eps)
     return made.reshape((*lead, size, *width))
 

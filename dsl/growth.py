@@ -21,7 +21,7 @@ def growth(spec: TypedSpec, part: str, queries: int, keys: int) -> float | None:
             return float(queries if found.name == "n" else keys)
         value = spec.dims.get(found.name)
         if isinstance(value, str) or value is None:
-            return Word(found.name)
+            return Word(value or found.name)
         return sizes.constant(value) if type(value) is int else value
 
     return statics.number(statics.evaluate(claim, name), claim.span)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import syntax
-from .core import Attend, Axis, Kind, Node, Type, TypedSpec
+from .core import Attend, Axis, Kind, Node, Reduce, Type, TypedSpec
 from .document import Defined, Document
 from .elaborate.mentions import names_in
 from .printer import format_expression
@@ -28,7 +28,7 @@ _OR, _AND, _COMPARE, _SUM, _REDUCED, _QUOTIENT, _PRODUCT, _PREFIX, _POWER, _ATOM
 
 _SYMBOLS = {"<": "<", "<=": "≤", ">": ">", ">=": "≥", "==": "=", "!=": "≠"}
 _REDUCTIONS = {"sum": "Σ", "max": "max", "min": "min", "mean": "mean", "any": "∃", "all": "∀"}
-_ALONG_AXIS = {"softmax", "sparsemax", "entmax", "logsumexp", "cumsum", "argmax", "argmin", "count"}
+_ALONG_AXIS = {"softmax", "sparsemax", "entmax", "logsumexp", "argmax", "argmin", "count"}
 _GREEK = {
     "alpha": "α",
     "beta": "β",
@@ -119,6 +119,8 @@ def formula(document: Document, spec: TypedSpec) -> list[str]:
         lines += _attend("heads", fields, scope)
     lines += late
     lines += _outputs(document, scope)
+    lines += _losses(document, scope)
+    lines += _updates(document, scope)
     macros = list(_macros(document))
     if any("[g," in line for line in lines):
         macros.insert(0, "g = ⌊h kv_heads / heads⌋")
@@ -261,11 +263,13 @@ def _of(value: Decoded | None, scope: Scope, default: str = "", level: int = _OR
 
 
 def _pair_scope(scope: Scope, node: Node | None, number: int) -> Scope:
-    """i over the queries and j over the keys of an attend."""
+    """i over the queries and j over the keys of an attend; the edges of a list keep their names."""
     if not isinstance(node, Attend):
         return scope
-    keys = node.sources[min(number, len(node.sources) - 1)].axes
-    here = {**scope.here, node.query.name: "i", **{axis.name: "j" for axis in keys[-1:]}}
+    source = node.sources[min(number, len(node.sources) - 1)]
+    listed = None if source.at is None else source.at.type.ref
+    keys = source.axes[-1:] if listed is None else (listed,)
+    here = {**scope.here, node.query.name: "i", **{axis.name: "j" for axis in keys}}
     return replace(scope, here=here)
 
 
@@ -342,6 +346,35 @@ def _results(defined: Defined) -> dict[str, Decoded]:
     return made
 
 
+def _losses(document: Document, scope: Scope) -> Iterator[str]:
+    """`loss_p = weight (mean_{b,i} value)`, with what a loss is averaged over."""
+    for name, defined in document.sections.get("losses", {}).items():
+        if name not in scope.spec.losses or not isinstance(defined.value, Table):
+            continue
+        inside = replace(scope, owner=name)
+        value, weight = (defined.value.get(key) for key in ("value", "weight"))
+        if not isinstance(value, syntax.Syntax):
+            continue
+        shown = _averaged(_text(value, inside), scope.spec.losses[name].value, inside)
+        if isinstance(weight, syntax.Syntax):
+            shown = _product(_text(weight, inside), shown)
+        yield f"loss_{_greek(name)} = {shown.text}"
+
+
+def _averaged(text: Text, node: Node, scope: Scope) -> Text:
+    """The mean that makes a number of a loss, unless the spec takes one itself."""
+    if not isinstance(node, Reduce) or node.op != "mean" or node in scope.spec.spans:
+        return text
+    return _over("mean", text, ",".join(scope.letter(axis) for axis in node.axes))
+
+
+def _updates(document: Document, scope: Scope) -> Iterator[str]:
+    for name, defined in document.sections.get("updates", {}).items():
+        if isinstance(defined.value, syntax.Syntax):
+            shown = _text(defined.value, replace(scope, owner=name)).text
+            yield f"{_greek(name)}{scope.of(name)} ⟵ {shown}    after each training step"
+
+
 _KNOWN_MACROS = {"softmax", "all"}
 
 
@@ -366,6 +399,8 @@ def _macros(document: Document) -> Iterator[str]:
 def _values(document: Document) -> Iterator[Decoded]:
     yield from (_whole(item) for item in document.bindings.values())
     yield from (_whole(item) for item in document.fields.values())
+    for section in ("losses", "updates"):
+        yield from (item.value for item in document.sections.get(section, {}).values())
 
 
 # -- expressions ----------------------------------------------------------------------------
@@ -494,6 +529,8 @@ def _call(expr: syntax.Call, scope: Scope) -> Text:
     args = [_text(item, bare if name in _ON_SETS else scope) for item in expr.args]
     keywords = {key.name: value for key, value in expr.keywords}
     over = keywords.get("over")
+    if name == "cumsum" and over is not None:
+        return _running(args[0], over, keywords, scope)
     if name == "linear":
         return _linear(expr, args[0], keywords, scope)
     if name in ("dot", "outer") and len(args) == 2:
@@ -528,11 +565,30 @@ def _reduction(name: str, arg: Text, over: Expr, where: Expr | None, scope: Scop
     items = over.items if isinstance(over, syntax.List) else (over,)
     letters = ",".join(_along(item, scope) for item in items)
     if where is not None:
-        letters = f"{{{letters}: {_text(where, scope).text}}}"
-    elif len(letters) > 1:
-        letters = f"{{{letters}}}"
+        letters = f"{letters}: {_text(where, scope).text}"
+    return _over(sign, arg, letters)
+
+
+def _over(sign: str, arg: Text, letters: str) -> Text:
+    below = "" if not letters else f"_{letters}" if len(letters) == 1 else f"_{{{letters}}}"
     inner = arg.text if arg.level == _REDUCED else arg.at(_PREFIX)
-    return Text(f"{sign}_{letters} {inner}", _REDUCED)
+    return Text(f"{sign}{below} {inner}", _REDUCED)
+
+
+def _running(arg: Text, over: Expr, keywords: Mapping[str, Expr], scope: Scope) -> Text:
+    """`cumsum_j`; `cumsum_{<j}` without the place itself, `cumsum_{≥j}` from the end."""
+    letters = _along(over, scope)
+    flags = {key: item for key, item in keywords.items() if key != "over"}
+    if all(isinstance(item, syntax.Bool) for item in flags.values()):
+        backwards, without = (_is_true(flags.get(key)) for key in ("reverse", "exclusive"))
+        sign = (">" if without else "≥") if backwards else ("<" if without else "")
+        return _over("cumsum", arg, sign + letters)
+    said = (f"{key}={_text(item, scope).text}" for key, item in flags.items())
+    return _over("cumsum", arg, ", ".join([letters, *said]))
+
+
+def _is_true(expr: Expr | None) -> bool:
+    return isinstance(expr, syntax.Bool) and expr.value
 
 
 def _along(item: Expr, scope: Scope) -> str:

@@ -108,7 +108,7 @@ def _at(node: Node, axis: Axis, index: Node, done: dict[int, Node]) -> Node:
         case Map():
             args = tuple(done[id(arg)] for arg in node.args)
             return replace(node, type=replace(node.type, axes=axes), args=args)
-        case Read() if node.axis not in index.type.axes:
+        case Read() if node.axis == axis or node.axis not in index.type.axes:
             arg = node.arg if node.axis == axis else done[id(node.arg)]
             return read(arg, node.axis, done[id(node.index)])
         case _:

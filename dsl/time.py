@@ -129,10 +129,12 @@ class Clock:
         return tuple(need for node in nodes for need in self.known(node))
 
     def enter(self, frame: Frame, *roots: Node) -> None:
-        """Make a frame the innermost one; it owns what looks at its leaves or at its keys."""
+        """Make a frame the innermost one; it owns what looks at its leaves or at keys of its own."""
+        joint = frame.joint
+        only_here = joint is not None and (joint.role == "joint" or joint.name != joint.base)
         for node in walk(*roots):
             own = bool(self._leaves(node) & (frame.carries.keys() or {""}))
-            gathers = frame.joint is not None and frame.joint in gathered(node)
+            gathers = only_here and joint in gathered(node)
             if own or gathers or any(item in frame.local for item in operands(node)):
                 frame.local.add(node)
         frame.outer = self.frame
@@ -184,24 +186,25 @@ class Clock:
         return tuple(replace(need, path=(node, need.path)) for need in needs)
 
     def _widened(self, node: Node, needs: Needs) -> Needs:
-        """Fewer, weaker needs: those that are provably not after a token of the node are that."""
-        kept: list[Need] = []
-        for need in needs:
-            token = next((t for t in self._tokens(node) if self._not_after(need, t)), None)
-            kept.append(need if token is None else replace(need, guard=frozenset(), bound=token))
+        """Fewer, weaker needs: those provably not after a token of the node are that."""
+        kept = ((self.bounded(need, node.type.tokens) or need) for need in needs)
         found = distinct(kept)
         if len(found) <= MOST_NEEDS:
             return found
         return (Need(frozenset(), None, (node, None), "too many ways in to follow"),)
 
-    def _tokens(self, node: Node) -> list[Node]:
-        found = (self.time_of(axis) for axis in node.type.tokens)
-        return [time for time in found if time is not None]
-
-    def _not_after(self, need: Need, token: Node) -> bool:
+    def bounded(self, need: Need, axes: Iterable[Axis]) -> Need | None:
+        """The need as the start or time of a token of the axes that it is provably not after."""
         if need.bound is None:
-            return False
-        return bool(self.prover.prove(conjuncts(need.guard), pointwise("<=", need.bound, token)))
+            return None
+        moments = (which(axis) for which in (self.start_of, self.time_of) for axis in axes)
+        for moment in dict.fromkeys(moments):
+            if moment is not None and self._implied(need.guard, need.bound, moment):
+                return replace(need, guard=frozenset(), bound=moment)
+        return None
+
+    def _implied(self, guard: Literals, bound: Node, moment: Node) -> bool:
+        return bool(self.prover.prove(conjuncts(guard), pointwise("<=", bound, moment)))
 
     # Tokens
 

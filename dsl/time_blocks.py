@@ -167,7 +167,17 @@ def _without_carries(clock: Clock, node: Recur, need: Need) -> Need:
             for item in walk(part)
         )
 
-    guard = frozenset(item for item in need.guard if not looks(item[0]))
-    if need.bound is not None and looks(need.bound):
-        return replace(need, guard=guard, bound=None, why="reads at a place that a carry holds")
-    return replace(need, guard=guard)
+    def kept(guard: Literals) -> Literals:
+        return frozenset(item for item in guard if not looks(item[0]))
+
+    free = replace(need, guard=kept(need.guard))
+    if need.bound is None or (free.guard == need.guard and not looks(need.bound)):
+        return free
+    if not looks(need.bound) and clock.bounded(free, (node.axis,)) is not None:
+        return free
+    now = clock.bounded(need, (node.axis,))
+    if now is not None:
+        return now
+    if looks(need.bound):
+        return replace(free, bound=None, why="reads at a place that a carry holds")
+    return free

@@ -204,11 +204,21 @@ def _gather(
     guard = present(clock, axes) | (frozenset() if where is None else literal(where, True))
     extra = support(arg, neutral) if neutral else frozenset()
     inner = (
-        *guarded(known, present(clock, axes)),
+        *guarded(known, present(clock, axes) | _by_places(clock, extra)),
         *guarded(clock.known(arg), guard),
         *clock.existence(axes, guard | extra),
     )
     return clock.spread(inner, axes)
+
+
+def _by_places(clock: Clock, guard: Literals) -> Literals:
+    """The conditions of a guard that depend on no token: they are what they are in all data."""
+    parts = [
+        (part, truth)
+        for node, truth in guard
+        for part in (chain(node, "and") if truth else (node,))
+    ]
+    return frozenset((part, truth) for part, truth in parts if not clock.known(part))
 
 
 def present(clock: Clock, axes: Iterable[Axis]) -> Literals:

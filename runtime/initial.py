@@ -69,6 +69,12 @@ def draw(info: StateInfo, seed: int, name: str) -> Tensor:
         return -torch.log(-torch.log(torch.rand(shape, generator=generator).clamp(min=1e-20)))
     normal = torch.randn(shape, generator=generator)
     if info.init == "orthogonal":
-        rows: Tensor = torch.linalg.qr(normal.transpose(-1, -2))[0].transpose(-1, -2)
-        return rows.contiguous()
+        return torch.cat([_orthogonal(part) for part in normal.split(shape[-1], dim=-2)], dim=-2)
     return normal
+
+
+def _orthogonal(normal: Tensor) -> Tensor:
+    """Orthonormal rows, uniform over all such: Q of a QR whose R has a positive diagonal."""
+    q, r = torch.linalg.qr(normal.transpose(-1, -2))
+    rows: Tensor = (q * r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]).transpose(-1, -2)
+    return rows

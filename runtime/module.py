@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
+from torch.autograd import forward_ad
 
 from ..compiler.lower import Choice, Lowered, attends_of, lower
 from ..compiler.passes import run_passes
@@ -36,9 +37,11 @@ from ..dsl.shapes import closest
 from . import initial
 from .explanation import explain
 
-Lowering = Literal["auto", "dense", "sdpa", "linear"]
-FUSED = ("sdpa", "linear", "chunked")
+Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled"]
+FUSED = ("sdpa", "linear", "tiled", "chunked")
 LOOPS = ("chunked", "loop")
+#: pairs of queries and keys from which on attends without a fused function go in tiles
+LONG = 1 << 20
 Function = Callable[..., Any]
 
 
@@ -211,8 +214,18 @@ class Module(nn.Module):
         mode = self.training
         for training in (True, False):
             self.training = training
-            self.compiled(self._usual())
+            self._prepare_inside(self.compiled(self._usual()))
         self.training = mode
+
+    def _prepare_inside(self, made: Compiled) -> None:
+        """Compile the specs inside for the calls that a graph makes of them."""
+        for node in made.lowered.graph.nodes:
+            inner = self.get_submodule(node.target) if node.op == "call_module" else None
+            if isinstance(inner, Module):
+                mode, inner.training = inner.training, self.training
+                signature = inner._signature(_optional(node.kwargs, inner))
+                inner._prepare_inside(inner.compiled(signature))
+                inner.training = mode
 
     def _find_needed_streams(self) -> list[str]:
         """Streams without a first value that something reads; specs inside have their own."""
@@ -274,7 +287,8 @@ class Module(nn.Module):
     def _signature(self, given: frozenset[str], wants: tuple[str, ...] = ()) -> Signature:
         aux = bool(self.spec.losses or self.spec.updates)
         training = self.training and (self._drops or aux) and not wants
-        return Signature(given, training, wants, self.options.core)
+        long = self.options.lowering == "tiled"
+        return Signature(given, training, wants, self.options.core, long)
 
     def _wanted(self, signature: Signature) -> dict[str, Node]:
         spec = self.spec
@@ -341,11 +355,25 @@ class Module(nn.Module):
         call_seed = inputs.pop("call_seed", None)
         given = self._bind(_positional(x, context, *more), inputs)
         signature = self._signature(_optional(given, self))
+        if self._is_long(given):
+            signature = replace(signature, long=True)
         compiled = self.compiled(signature)
         made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         if not signature.training:
             return made
         return self._keep_aside(made)
+
+    def _is_long(self, given: Mapping[str, Any]) -> bool:
+        """Whether there are so many pairs that tiles pay; tracers and transforms want one graph."""
+        if self.options.lowering != "auto" or _is_transformed():
+            return False
+        place = 2 if self.options.core else 1
+        lengths = [
+            value.size(place)
+            for name, value in given.items()
+            if (self.options.core or name in ("x", "context")) and value.dim() > place
+        ]
+        return bool(lengths) and max(lengths) * lengths[0] >= LONG
 
     def _keep_aside(self, made: Any) -> Any:
         if not isinstance(made, dict):
@@ -656,3 +684,9 @@ def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
 
 
 __all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]
+
+
+def _is_transformed() -> bool:
+    """Whether torch traces, or differentiates by functions rather than by its tape."""
+    functions = torch._C._are_functorch_transforms_active()
+    return torch.compiler.is_compiling() or functions or forward_ad._current_level >= 0

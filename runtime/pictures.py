@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..dsl.core import Attend, Kind, Type
+from ..dsl.core import Attend
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,11 +43,13 @@ def draw(
     """Evaluate what is asked for on random tokens; the prior on tokens that are zero."""
     import torch
 
+    from .examples import example
+
     path, module, name = _attend(module, attend)
     piece = f"{name}.{'weights' if what == 'weights' else 'scores'}"
     note = ""
     with torch.no_grad():
-        call = arguments(module, length, seed)
+        call = example(module, length, seed=seed)
         if what == "prior":
             made = _tap(module, piece, {key: _without_content(v) for key, v in call.items()})
             if not _varies(made):
@@ -90,39 +92,6 @@ def _tap(module: Module, name: str, call: dict[str, Any]) -> Tensor:
     except TypeMistake as mistake:
         head = name.split(".")[0]
         raise NoPicture(f"`{head}` has several key sets, which are no one picture") from mistake
-
-
-def arguments(module: Module, length: int, seed: int = 0) -> dict[str, Any]:
-    """Random arguments for one example: tokens, and every input that the call must give."""
-    import torch
-
-    random = torch.Generator().manual_seed(seed)
-    width = int(module.spec.dims.get("d_model", 1))
-    call: dict[str, Any] = {}
-    if "x" in module.argument_names:
-        call["x"] = torch.randn(1, length, width, generator=random)
-    if getattr(module.spec, "memory", False):
-        call["context"] = torch.randn(1, length, width, generator=random)
-    for info in module.spec.inputs.values():
-        if info.default is None:
-            call[info.name] = _random(info.type, info.bounds, length, random)
-    for stream in module.spec.streams.values():
-        if stream.first is None:
-            call[stream.name] = _random(stream.type, None, length, random)
-    return call
-
-
-def _random(kind: Type, bounds: tuple[int, int] | None, length: int, random: Any) -> Tensor:
-    """A random array of a type, axes without a size `length` long."""
-    import torch
-
-    sizes = [1 if a.role == "batch" else a.size.value if a.size else length for a in kind.ordered]
-    shape = (*sizes, *(dim.value for dim in kind.dims))
-    if kind.kind is Kind.REAL:
-        return torch.randn(shape, generator=random)
-    low, high = bounds or (0, 1)
-    made = torch.randint(int(low), int(high) + 1, shape, generator=random)
-    return made.bool() if kind.kind is Kind.BOOL else made
 
 
 def _without_content(value: Any) -> Any:

@@ -8,20 +8,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
-from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, walk
+from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, Tree, walk
 from .. import recurrences
 from ..program import OFFSETS, VALIDITY, Program
-from . import factored, sdpa
+from . import factored, sdpa, tiled
 from .dense import Dense
-from .emitter import NotLowered, by_rank
+from .emitter import NotLowered, Value, by_rank, drop_unused
 from .refusal import Emit, Refusal
 
 #: the lowerings of attends besides the dense form, in the order in which `auto` takes them
 LOWERINGS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Emit | Refusal]], ...] = (
     ("sdpa", sdpa.fit),
     ("linear", factored.fit),
+    ("tiled", tiled.fit),
 )
 
 
@@ -39,7 +40,7 @@ class Lowered:
     """A graph, the submodules that it needs (steps of loops), and what was chosen."""
 
     graph: fx.Graph
-    submodules: dict[str, fx.GraphModule]
+    submodules: dict[str, nn.Module]
     choices: tuple[Choice, ...]
     arguments: tuple[str, ...] = field(default=())
 
@@ -77,6 +78,8 @@ def _drops(program: Program) -> bool:
 
 def _used_params(program: Program) -> Iterator[str]:
     for node in walk(*program.roots.values()):
+        if isinstance(node, Tree):
+            yield node.leaves.base  # for its size
         if isinstance(node, Param):
             yield node.name
             if node.name == "context" and "context" not in program.signature.given:
@@ -92,8 +95,8 @@ def lower(program: Program, asked: str) -> Lowered:
     with _deep():
         outs = {name: _output(emitter, name, node) for name, node in program.roots.items()}
     emitter.graph.output(outs["x"] if tuple(outs) == ("x",) else outs)
-    _drop_unused(emitter.graph)
-    used = {node.target for node in emitter.graph.nodes if node.op == "get_attr"}
+    drop_unused(emitter.graph)
+    used = {node.target for node in emitter.graph.nodes if node.op in ("get_attr", "call_module")}
     submodules = {name: item for name, item in emitter.submodules.items() if name in used}
     return Lowered(emitter.graph, submodules, choices, arguments(program))
 
@@ -143,7 +146,8 @@ def _output(e: Dense, name: str, node: Node) -> Any:
         axes = by_rank((*axes, *stream.type.axes))
     if set(axes) != set(value.axes):
         return e.expand(value, axes)
-    return e.tensor(value) if node.type.kind.value != "real" else e.narrowed(value)
+    tensor = Value(e.tensor(value), value.axes, value.dims, value.wide)
+    return tensor.node if node.type.kind.value != "real" else e.narrowed(tensor)
 
 
 def attends_of(program: Program) -> list[Attend]:
@@ -173,12 +177,20 @@ def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
                 found = Refusal("it stands inside a loop", node)
             if isinstance(found, Refusal):
                 refusals.append((name, found))
-            elif asked in ("auto", name):
+            elif name == asked or (asked == "auto" and _suits(name, node, program)):
                 e.chosen[node] = found
                 chosen = name
                 break
         choices.append(Choice(node.name, chosen, tuple(refusals)))
     return tuple(choices)
+
+
+def _suits(lowering: str, node: Attend, program: Program) -> bool:
+    """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
+    long = program.signature.long
+    if lowering == "sdpa":
+        return not long or sdpa.is_streamed(node, program)
+    return lowering != "tiled" or long
 
 
 def _choose_loops(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
@@ -192,13 +204,6 @@ def _choose_loops(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
         name = names[0].rpartition(".")[0]
         choices.append(Choice(name, "loop" if found is None else "chunked"))
     return tuple(choices)
-
-
-def _drop_unused(graph: fx.Graph) -> None:
-    """Nodes that nothing reads are erased; arguments stay."""
-    for node in reversed(graph.nodes):
-        if not node.users and node.op not in ("placeholder", "output"):
-            graph.erase_node(node)
 
 
 @contextmanager

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...dsl.core import Attend, AttendSource, Axis, Part, Scores, walk
+from ...dsl.core import Attend, AttendSource, Axis, Node, Part, Scores, walk
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
+from ..normalizer import may_be_absent, softmax_argument
 from .contractions import einsum
 from .draws import key_of, places_of
 from .emitter import Value, by_rank
 from .layout import ordered
-from .normalizer import may_be_absent, softmax_argument
+from .reading import may_be_beyond
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -47,6 +49,9 @@ def part(e: Dense, node: Part) -> Value:
     """lse, weights or scores of an attend."""
     attend_node = node.attend
     assert isinstance(attend_node, Attend)
+    if node.part == "lse" and attend_node in e.chosen:
+        e.lower(attend_node)
+        return e.lse[attend_node]
     found = lowered(e, attend_node)
     joint = attend_node.joint
     if node.part == "lse":
@@ -104,15 +109,24 @@ def _pairs(e: Dense, source: AttendSource) -> tuple[Value, Value | None]:
     axes = by_rank((*score.axes, *source.axes))
     if not all(axis in score.axes for axis in source.axes):
         score = Value(e.expand(score, axes), axes, 0, score.wide)
-    if source.at is not None and bounds(source.at, e.spec)[0] < 0:
-        at = e.lower(source.at)
-        there = Value(e.call(operator.ge, at.node, 0), at.axes)
-        mask = there if mask is None else _and(e, mask, there)
+    if source.at is not None:
+        for there in _listed(e, source.at):
+            mask = there if mask is None else _and(e, mask, there)
     if may_be_absent(source.score):
         joined = by_rank((*score.axes, *(mask.axes if mask else ())))
         given = None if mask is None else e.full(mask, joined)
         mask = Value(e.call(ops.is_there, e.full(score, joined), given), joined)
     return score, mask
+
+
+def _listed(e: Dense, at: Node) -> Iterator[Value]:
+    """Which entries of a list name a key, where that is not certain."""
+    if bounds(at, e.spec)[0] < 0 or may_be_beyond(at):
+        places = e.lower(at)
+        yield Value(e.call(operator.ge, places.node, 0), places.axes)
+    if may_be_beyond(at):
+        assert at.type.ref is not None
+        yield Value(e.call(operator.lt, places.node, e.whole_size(at.type.ref)), places.axes)
 
 
 def _never(e: Dense) -> Any:
@@ -176,11 +190,17 @@ def _normalized(e: Dense, node: Attend, scores: Value, present: Value | None) ->
         e.present.pop(node.joint, None)
     if present is None or (plain is not None and plain[0] is leaf):
         return weights
-    axes = by_rank((*weights.axes, *present.axes))
-    if all(axis in weights.axes for axis in present.axes):
-        made = e.call(torch.where, e.align(present, axes), e.align(weights, axes), 0.0)
-        return Value(made, axes, 0, weights.wide)
-    return weights  # the normaliser has reduced an axis of the mask, and with it what is absent
+    present = _without(e, present, [axis for axis in present.axes if axis not in weights.axes])
+    made = e.call(torch.where, e.align(present, weights.axes), weights.node, 0.0)
+    return Value(made, weights.axes, 0, weights.wide)
+
+
+def _without(e: Dense, present: Value, lost: list[Axis]) -> Value:
+    """Presence where the normaliser has reduced an axis: there if it is there anywhere along it."""
+    for axis in lost:
+        node = e.method("any", present.node, present.axes.index(axis))
+        present = Value(node, tuple(item for item in present.axes if item != axis))
+    return present
 
 
 def _dropped(e: Dense, node: Attend, weights: Value) -> Value:

@@ -55,6 +55,7 @@ from ...dsl.core import (
     Valid,
     operands,
 )
+from ..normalizer import uses_scores
 from ..program import Program
 from ..recurrences import Solution
 from . import (
@@ -73,7 +74,6 @@ from . import (
     uses,
 )
 from .emitter import Emitter, NotLowered, Value
-from .normalizer import uses_scores
 from .refusal import Emit
 
 
@@ -93,6 +93,8 @@ class Dense(Emitter):
         #: calls of used specs, parts of attends, results of loops: each emitted once
         self.calls: dict[object, fx.Node] = {}
         self.attends: dict[Attend, attend.Lowered] = {}
+        #: log-sum-exp of attends that another lowering computes
+        self.lse: dict[Attend, Value] = {}
         self.loops: dict[object, recur.Results] = {}
         #: loops that are advanced over all tokens at once, by the names of their carries
         self.linear_loops: dict[tuple[str, ...], Solution] = {}

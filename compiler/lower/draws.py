@@ -23,7 +23,7 @@ def places_of(e: Dense, axes: tuple[Axis, ...], dims: tuple[int, ...]) -> list[A
     """The logical index of every element, one broadcasting tensor per axis and dim."""
     found = []
     order = axes
-    for axis in axes:
+    for axis in e.logical(axes):
         value = e.position(axis) if _is_stream(axis) else e.index(axis)
         found.append(e.full(value, order, len(dims)))
     for n, size in enumerate(dims):

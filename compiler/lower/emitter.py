@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import operator
 import re
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import fx
+from torch import fx, nn
 
 from ...dsl.core import Axis, Index, Kind, Node, Type, TypedSpec
 from .. import torch_ops as ops
@@ -50,20 +51,28 @@ def by_rank(axes: Iterable[Axis]) -> tuple[Axis, ...]:
     return tuple(sorted(set(axes), key=lambda axis: (axis.rank, axis.name)))
 
 
+class Retracer(fx.Tracer):
+    """Traces the code of a step again when its module is unpickled; our operations stay whole."""
+
+    def __init__(self) -> None:
+        whole = tuple(item for item in vars(ops).values() if callable(item))
+        super().__init__(autowrap_functions=whole)
+
+
 class Emitter(ABC):
     """Builds one fx graph."""
 
     def __init__(self, program: Program, names: dict[Node, str]) -> None:
         self.program = program
         self.spec: TypedSpec = program.spec
-        self.graph = fx.Graph()
+        self.graph = fx.Graph(tracer_cls=Retracer)
         self.names = names
         self.values: dict[Node, Value] = {}
         self.sizes: dict[str, Any] = {}
         self.inputs: dict[str, fx.Node] = {}
         self.likes: list[fx.Node] = []
         self.real_likes: list[fx.Node] = []
-        self.submodules: dict[str, fx.GraphModule] = {}
+        self.submodules: dict[str, nn.Module] = {}
         self.hint = ""
 
     # -- nodes ------------------------------------------------------------------------------
@@ -93,6 +102,14 @@ class Emitter(ABC):
 
     def _name(self, fallback: str) -> str:
         return _identifier(self.hint or fallback)
+
+    def submodule(self, kind: str, module: nn.Module) -> str:
+        """Keep a module that the graph calls; the name is that of this way of calling alone."""
+        signature = self.program.signature
+        told = (sorted(signature.given), *list(vars(signature).values())[1:])
+        name = f"{kind}_{len(self.submodules)}_{zlib.crc32(repr(told).encode()):08x}"
+        self.submodules[name] = module
+        return name
 
     # -- sizes and places -------------------------------------------------------------------
 
@@ -127,6 +144,14 @@ class Emitter(ABC):
             self.sizes[base] = value.node
             return value.node
         raise NotLowered(_leaf(axis), f"nothing in the call has axis `{axis}`")
+
+    def whole_size(self, axis: Axis) -> Any:
+        """The size of an axis in the whole call, where a graph sees a part of it."""
+        return self.size(axis)
+
+    def logical(self, axes: Sequence[Axis]) -> Sequence[Axis]:
+        """The axes that the spec has, without those of a way of computing."""
+        return axes
 
     @abstractmethod
     def lower(self, node: Node) -> Value:
@@ -244,6 +269,13 @@ class Emitter(ABC):
         if value.wide and not value.is_number:
             return self.call(ops.narrow, value.node, self.real_like())
         return value.node
+
+
+def drop_unused(graph: fx.Graph) -> None:
+    """Nodes that nothing reads are erased; arguments stay."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output"):
+            graph.erase_node(node)
 
 
 def _identifier(text: str) -> str:

@@ -33,10 +33,10 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import const, fill, pointwise, real
 from .. import scans
+from ..normalizer import uses_scores
 from ..program import Program
 from .emitter import Value, by_rank
 from .linear_loop import sequence
-from .normalizer import uses_scores
 from .refusal import Emit, Refusal
 
 if TYPE_CHECKING:

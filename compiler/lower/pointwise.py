@@ -12,8 +12,8 @@ from torch import fx
 from ...dsl.core import Map
 from ...dsl.operators import POINTWISE
 from .. import torch_ops as ops
+from ..normalizer import may_be_absent, softmax_argument
 from .emitter import Value, by_rank
-from .normalizer import may_be_absent, softmax_argument
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -107,6 +107,9 @@ def _as_softmax(e: Dense, node: Map) -> Value | None:
     if axis not in value.axes:
         return None
     present = e.present.get(axis)
+    if present is not None and not set(present.axes) <= set(value.axes):
+        axes = by_rank((*value.axes, *present.axes))
+        value = Value(e.full(value, axes), axes, value.dims, value.wide)
     place = value.axes.index(axis) - len(value.axes) - value.dims
     mask = None
     if present is not None:

@@ -33,8 +33,17 @@ def read(e: Dense, node: Read) -> Value:
     if isinstance(node.index, KvHead):
         return _read_heads(e, node, arg, node.index)
     index = e.lower(node.index)
-    signed = bounds(node.index, e.spec)[0] < 0
-    return read_at(e, arg, node.axis, index, signed)
+    checked = bounds(node.index, e.spec)[0] < 0 or may_be_beyond(node.index)
+    return read_at(e, arg, node.axis, index, checked)
+
+
+def may_be_beyond(index: Node) -> bool:
+    """Whether a ref is made by arithmetic (`token`), which may name a place after the last one."""
+    if not isinstance(index, Map):
+        return isinstance(index, Read) and may_be_beyond(index.arg)
+    if index.op == "as_ref":
+        return _plain_index(index) is None
+    return any(may_be_beyond(arg) for arg in index.args)
 
 
 def _read_heads(e: Dense, node: Read, arg: Value, index: KvHead) -> Value:
@@ -47,10 +56,10 @@ def _read_heads(e: Dense, node: Read, arg: Value, index: KvHead) -> Value:
     return e.arrange(made, axes, arg.dims, arg.wide)
 
 
-def read_at(e: Dense, arg: Value, axis: Axis, index: Value, signed: bool) -> Value:
+def read_at(e: Dense, arg: Value, axis: Axis, index: Value, checked: bool) -> Value:
     """arg along an axis read at an index with axes of its own."""
     if arg.axes == (axis,):
-        made = e.call(ops.take, arg.node, e.tensor(index), signed)
+        made = e.call(ops.take, arg.node, e.tensor(index), checked)
         return Value(made, index.axes, arg.dims, arg.wide)
     rest = tuple(item for item in arg.axes if item != axis)
     fresh = tuple(item for item in index.axes if item not in rest)
@@ -63,7 +72,7 @@ def read_at(e: Dense, arg: Value, axis: Axis, index: Value, signed: bool) -> Val
     slots += [None] * arg.dims
     if any(item is None for item in slots):
         at = e.call(operator.getitem, at, tuple(slots))
-    made = e.call(ops.take_along, moved, at, len(rest), signed)
+    made = e.call(ops.take_along, moved, at, len(rest), checked)
     made = unflattened(e, made, len(rest), fresh)
     return e.arrange(made, (*rest, *fresh), arg.dims, arg.wide)
 

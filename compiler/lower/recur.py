@@ -107,8 +107,7 @@ def _emit(e: Dense, node: Recur) -> Results:
         outs.append(inner.tensor(value))
         layouts.append((value.axes, value.dims))
     inner.graph.output(tuple(outs))
-    name = f"step_{len(e.submodules)}"
-    e.submodules[name] = fx.GraphModule(torch.nn.Module(), inner.graph)
+    name = e.submodule("step", fx.GraphModule(torch.nn.Module(), inner.graph))
     inits = [
         e.expand(_begin(e, init), axes)
         for init, (axes, _) in zip(node.inits, carry_layouts, strict=True)

@@ -10,9 +10,9 @@ import torch
 
 from ...dsl.core import Kind, Map, Reduce, Scan, Simplex
 from .. import torch_ops as ops
+from ..normalizer import uses_scores
 from .contractions import einsum
 from .emitter import Value, by_rank
-from .normalizer import uses_scores
 
 if TYPE_CHECKING:
     from .dense import Dense

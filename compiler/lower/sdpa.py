@@ -26,10 +26,10 @@ from ...dsl.core import (
     Scores,
 )
 from ...dsl.elaborate.typing import pointwise
+from ..normalizer import softmax_argument
 from ..program import Program
 from .emitter import Value, by_rank
 from .layout import same_size
-from .normalizer import softmax_argument
 from .refusal import Emit, Refusal
 
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal
     """What emits the fused call, or why it does not fit."""
     found = match(node, program, parts)
     return found if isinstance(found, Refusal) else lambda e: _emit(e, node, found)
+
+
+def is_streamed(node: Attend, program: Program) -> bool:
+    """Whether torch computes it without an array over all pairs: no bias, no mask but a causal one."""
+    found = match(node, program, frozenset())
+    if isinstance(found, Refusal) or found.bias is not None:
+        return False
+    given = program.signature.given
+    same = "context" not in given and "k_start" not in given
+    return found.mask is None or (found.causal and same)
 
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
@@ -93,6 +103,10 @@ def _match_source(node: Attend, score: Node, mask: Node | None, value: Node) -> 
         )
     scale, left, right = dots[0][1]
     query, key = (left, right) if node.query in left.type.axes else (right, left)
+    if scale <= 0:
+        return Refusal(
+            "its scale is not positive, which torch's masks take for granted", dots[0][0]
+        )
     query, key, value = _value(query), _value(key), _value(value)
     problem = _axes_problem(node, query, key, value)
     if problem is not None:
@@ -231,9 +245,11 @@ def _value(node: Node) -> Node:
 
 
 def _four(e: Dense, value: Value, tokens: Axis, head: Axis | None, batch: Axis) -> Any:
-    """(batch, heads, tokens, width), with size 1 for what is missing."""
+    """(batch, heads, tokens, width), with size 1 for heads that are missing."""
     axes = (batch, head, tokens) if head is not None else (batch, tokens)
-    return e.full(Value(e.narrowed(value), value.axes, value.dims), axes)
+    there = tuple(axis for axis in axes if axis == batch or axis in value.axes)
+    spread = e.expand(Value(e.narrowed(value), value.axes, value.dims), there)
+    return e.full(Value(spread, there, value.dims), axes)
 
 
 def _mask(e: Dense, node: Attend, found: Match, lead: tuple[Axis, ...]) -> Any:

@@ -41,8 +41,8 @@ def _streams_given(e: Dense) -> set[str]:
 
 
 def _in_order(e: Dense, value: Value, name: str, sub: TypedSpec) -> Any:
-    """An argument of a used spec; a stream has every axis of its type, the batch's at least."""
-    if name in sub.streams:
+    """An argument of a used spec; tokens have every axis of their type, the batch's at least."""
+    if name in ("x", "context") or name in sub.streams:
         axes = by_rank((e.spec.axes["b"], *value.axes))
         value = Value(e.expand(value, axes), axes, value.dims, value.wide)
     return e.narrowed(Value(e.tensor(value), value.axes, value.dims, value.wide))
@@ -60,6 +60,8 @@ def _passed_on(e: Dense, node: Use) -> dict[str, Any]:
         base = bases.get(key) if key != "x" else x
         if base is None:
             continue
+        if base == "context" and "context" not in given:
+            base = "x"
         for table, name in ((valid, suffixes[0]), (start, suffixes[1])):
             source = table.get(base)
             if source is not None and source in given:

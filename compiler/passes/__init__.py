@@ -9,11 +9,13 @@ from .commute_reads import commute_reads
 from .hoist import hoist
 from .simplify import simplify
 from .specialise import specialise
+from .split_unions import split_unions
 from .verify import verify
 
 PASSES: tuple[Callable[[Program], Program], ...] = (
     specialise,
     simplify,
+    split_unions,
     commute_reads,
     hoist,
 )

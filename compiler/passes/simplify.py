@@ -7,9 +7,22 @@ After:  `x`, `x`, `p`, `p`
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
-from ...dsl.core import Axis, Const, Length, Map, Node, Read, Reduce, Type
+from ...dsl.core import (
+    Axis,
+    Const,
+    Kind,
+    KvHead,
+    Length,
+    Map,
+    Node,
+    Read,
+    Reduce,
+    Type,
+    map_operands,
+)
 from ...dsl.elaborate.typing import const, pointwise
 from ..program import Program, rewrite
 
@@ -58,6 +71,32 @@ def drop_repeated(node: Node) -> Node | None:
     return None
 
 
+def drop_remainder(node: Node) -> Node | None:
+    """x % 1 -> 0"""
+    if not isinstance(node, Map) or node.op != "%" or node.type.kind is not Kind.INT:
+        return None
+    divisor = node.args[1]
+    return const(0) if isinstance(divisor, Const) and divisor.value == 1 else None
+
+
+def separate_residues(node: Node) -> Node | None:
+    """(a - b) % n == 0 -> a % n == b % n, each a number of one token"""
+    if not isinstance(node, Map) or node.op != "==":
+        return None
+    left, zero = node.args
+    if not (isinstance(zero, Const) and zero.value == 0 and isinstance(left, Map)):
+        return None
+    if left.op != "%" or left.type.kind is not Kind.INT:
+        return None
+    gap, size = left.args
+    if not (isinstance(size, Const) and size.value > 0 and isinstance(gap, Map) and gap.op == "-"):
+        return None
+    a, b = gap.args
+    if isinstance(a, Const) or isinstance(b, Const):
+        return None
+    return pointwise("==", pointwise("%", a, size), pointwise("%", b, size))
+
+
 def drop_true_where(node: Node) -> Node | None:
     """A reduction of what `true` lets in -> the reduction."""
     if isinstance(node, Reduce) and isinstance(node.where, Const) and node.where.value is True:
@@ -88,14 +127,38 @@ def read_constant(node: Node) -> Node | None:
     return node.arg if isinstance(node, Read) and isinstance(node.arg, Const) else None
 
 
+def read_heads_inside(node: Node) -> Node | None:
+    """(a == b) of a group, read by its heads -> a by its heads == b; where it is over pairs."""
+    if not isinstance(node, Read) or not isinstance(node.index, KvHead):
+        return None
+    return _by_head(node.arg, node) if _is_over_pairs(node.arg) else None
+
+
+def _is_over_pairs(node: Node) -> bool:
+    return len(node.type.tokens) > 1 and isinstance(node, Map | Reduce)
+
+
+def _by_head(node: Node, read: Read) -> Node:
+    """What `read` makes of an expression."""
+    if read.axis not in node.type.axes:
+        return node
+    kind = replace(node.type, axes=(node.type.axes - {read.axis}) | read.index.type.axes)
+    if not _is_over_pairs(node):
+        return Read(kind, node, read.axis, read.index)
+    return replace(map_operands(node, lambda item: _by_head(item, read)), type=kind)
+
+
 RULES: tuple[Rule, ...] = (
     fold,
     drop_neutral,
     drop_double_negation,
     drop_repeated,
+    drop_remainder,
+    separate_residues,
     drop_true_where,
     count_everything,
     read_constant,
+    read_heads_inside,
 )
 
 

@@ -10,7 +10,7 @@ from .. import syntax
 from ..core import Kind, Node
 from ..syntax import Expr
 from .expressions import node_of, nodes_of
-from .values import Env, Value
+from .values import Env, Thunk, Value
 
 if TYPE_CHECKING:
     from .spec import Elaborator
@@ -37,6 +37,19 @@ class Arguments:
     def get(self, name: str) -> Expr | None:
         """A keyword argument, None where it is not given."""
         return self.keywords.get(name)
+
+    def literal(self, name: str) -> tuple[Expr | None, Env]:
+        """A keyword argument that is a name rather than a value, and the scope that it is in.
+
+        A parameter of the macro around stands for the name that the macro was given.
+        """
+        expr, env = self.get(name), self.env
+        while isinstance(expr, syntax.Name) and env.macros:
+            given = env.locals.get(expr.name)
+            if not isinstance(given, Thunk) or not isinstance(given.value, syntax.Syntax):
+                break
+            expr, env = given.value, given.env
+        return expr, env
 
     def flag(self, name: str, default: bool) -> bool:
         """A keyword argument that is true or false."""
@@ -70,12 +83,12 @@ class Arguments:
 
     def word(self, name: str, default: str, known: tuple[str, ...]) -> str:
         """A keyword argument that is one of some words."""
-        expr = self.get(name)
+        expr, env = self.literal(name)
         if expr is None:
             return default
         if isinstance(expr, syntax.Name) and expr.name in known:
             return expr.name
-        raise self.e.fail("ATT511", f"`{name}` is one of {', '.join(known)}", expr.span, self.env)
+        raise self.e.fail("ATT511", f"`{name}` is one of {', '.join(known)}", expr.span, env)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ def linear(a: Arguments) -> Value:
     if set(axes) & arg.type.axes:
         raise TypeMistake("ATT502", f"`linear` makes axis {axes[0]}, which its argument has")
     node = Linear(result, arg, name, axes, dims, bias)
-    init = a.get("init")
-    own_weight(a, name, node, "linear" if init is None else a.e.init_text(init, a.env))
+    init, env = a.literal("init")
+    own_weight(a, name, node, "linear" if init is None else a.e.init_text(init, env))
     return node
 
 
@@ -50,11 +50,11 @@ def norm(kind: str, eps: float) -> Callable[[Arguments], Value]:
 
 
 def _weight_name(a: Arguments) -> str:
-    given = a.get("as")
+    given, env = a.literal("as")
     if given is None:
         return a.env.owner
     if not isinstance(given, syntax.Name):
-        raise a.e.fail("ATT511", "`as` is a name", given.span, a.env)
+        raise a.e.fail("ATT511", "`as` is a name", given.span, env)
     return given.name
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...dsl.api import Checked
     from ...dsl.core import TypedSpec
     from ...dsl.document import Document
-    from ..module import Module
+    from ..module import Lowering, Module
 
 Dims: TypeAlias = Mapping[str, bool | int | float | str]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,12 +72,21 @@ def typed(name: str, dims: Dims | None = None) -> Typed:
 
 
 def compiled(document: Document, dims: Dims | None = None) -> Module:
-    """The module of a document that has been checked."""
+    """The module of a document that has been checked; what is refused is told in one line."""
     with plain_refusals():
-        from ..api import compile, loads
+        return compiled_as(document, dims, "auto")
 
-        given: Any = document.path or loads(document.source.text, document.source.name)
-        return compile(given, choices=dict(dims or {}))
+
+def compiled_as(document: Document, dims: Dims | None, lowering: Lowering) -> Module:
+    """The module of a document that has been checked, by a lowering.
+
+    Raises:
+        LoweringRefused, NotLowered: it does not fit.
+    """
+    from ..api import compile, loads
+
+    given: Any = document.path or loads(document.source.text, document.source.name)
+    return compile(given, lowering=lowering, choices=dict(dims or {}))
 
 
 @contextmanager

@@ -23,12 +23,22 @@ COLOURS = {"strict": "green", "masked": "yellow", "none": "dim"}
 @click.argument("word", required=False)
 @click.option("--family", "family_name", help="Only one family (a folder of specs).")
 @click.option("--operators", "is_operators", is_flag=True, help="The operators instead of specs.")
+@click.option("--markdown", is_flag=True, help="The whole library as a page (docs/library.md).")
 @click.option("--json", "is_json", is_flag=True, help="As JSON, on standard output.")
-def command(word: str | None, family_name: str | None, is_operators: bool, is_json: bool) -> None:
+def command(
+    word: str | None, family_name: str | None, is_operators: bool, markdown: bool, is_json: bool
+) -> None:
     """List the built-in specs, or with --operators what expressions are made of.
 
     WORD keeps the rows that mention it in their name, entry or description.
     """
+    if markdown:
+        if word or family_name or is_operators or is_json:
+            raise click.UsageError("--markdown is the whole library: give nothing beside it")
+        from ._library_page import library_page
+
+        click.echo(library_page(), nl=False)
+        return
     if is_operators:
         found = [item for item in operators() if _mentions(word, item.name, item.meaning)]
         if is_json:

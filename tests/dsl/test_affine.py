@@ -278,6 +278,13 @@ def test_substitution_reads_where_it_cannot_rewrite() -> None:
     assert substitute(both_, W, HERE) is both_
 
 
+def test_substitutions_in_a_row_are_one_read() -> None:
+    chosen = datum("chosen", Kind.INT, X)
+    once = substitute(chosen, X, op("+", place(X), 1))
+    twice = substitute(once, X, op("+", place(X), 2))
+    assert twice is read(chosen, X, op("+", op("+", place(X), 2), 1))
+
+
 def test_equal_expressions_share_a_key_and_others_do_not() -> None:
     translator = Translator()
     chosen = datum("chosen", Kind.INT, X)

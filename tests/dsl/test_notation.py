@@ -38,6 +38,12 @@ def shown(text: str) -> str:
         ("sum(a, over=j) * b", "(Σ_j a) b"),
         ("sum(a * b, over=j)", "Σ_j (a b)"),
         ("sum(a, over=[h, j])", "Σ_{h,j} a"),
+        ("cumsum(a, over=x)", "cumsum_i a"),
+        ("cumsum(a, over=x, exclusive=true)", "cumsum_{<i} a"),
+        ("cumsum(a * b, over=context, reverse=true)", "cumsum_{≥j} (a b)"),
+        ("cumsum(a, reverse=true, over=j, exclusive=true)", "cumsum_{>j} a"),
+        ("cumsum(a, over=rows, exclusive=false)", "cumsum_{rows} a"),
+        ("cumsum(a, over=j, reverse=back)", "cumsum_{j, reverse=back} a"),
         ("max(a, b)", "max(a, b)"),
         ("softmax(s, j) * w", "(softmax_j s) w"),
         ("abs(i - j)", "|i − j|"),
@@ -78,3 +84,28 @@ def test_indices_come_from_types_and_super_is_written_out() -> None:
     lines = formula(checked.document, checked.spec)
     assert "S[h,i,j] = q[h,i] · k[g,j] / √d_head − |i − j|    if causal, else −∞" in lines
     assert lines[-1] == "  causal = time(j) ≤ time(i)"
+
+
+def test_losses_and_updates_are_equations_with_the_macros_that_they_use() -> None:
+    text = (
+        "attnc: 1\nname: mine\nextends: softmax\ndims: {cost: 0.1}\n"
+        "buffers:\n  centre: {shape: [h], init: zeros}\n"
+        'macros: {"mix(u)": 0.9 * centre + 0.1 * u}\n'
+        "updates: {centre: 'mix(mean(heads.lse, over=[b, x]))'}\n"
+        "losses:\n"
+        "  diffuse: {value: heads.lse ** 2, weight: 'cost * min(step, 1)'}\n"
+        "  own: {value: 'mean(heads.lse, over=[b, h, x])', weight: 2}\n"
+        "  plain: {value: centre}\n"
+    )
+    checked = api.check(source=Source("mine", text))
+    assert checked.document is not None
+    assert checked.spec is not None, checked.diagnostics
+    assert formula(checked.document, checked.spec)[-7:] == [
+        "loss_diffuse = cost min(step, 1) (mean_{b,h,i} heads.lse[h,i]²)",
+        "loss_own = 2 (mean_{b,h,i} heads.lse[h,i])",
+        "loss_plain = mean_h centre[h]",
+        "centre[h] ⟵ mix(mean_{b,i} heads.lse[h,i])    after each training step",
+        "where",
+        "  g = ⌊h kv_heads / heads⌋",
+        "  mix(u) = 0.9 centre + 0.1 u",
+    ]

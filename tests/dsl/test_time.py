@@ -143,6 +143,14 @@ def judged(out: Node, **fields: object) -> Judgement:
     return judge(spec(out, **fields))
 
 
+def derived(text: str) -> str:
+    """The contract that is derived of a spec, given without its first lines."""
+    head = "attnc: 1\nname: made\ncontext: same\n"
+    found = check(source=Source("made.yaml", head + text))
+    assert found.spec is not None, found.diagnostics
+    return judge(found.spec).derived
+
+
 # Attend
 
 
@@ -225,6 +233,51 @@ def test_a_forward_cumsum_of_keys_needs_no_guard() -> None:
     assert not judged(plain).masked.holds
 
 
+@pytest.mark.parametrize(
+    ("running", "place", "strict"),
+    [
+        ("x, over=x, exclusive=true", "i", True),
+        ("x, over=x, exclusive=true", "i + 1", True),
+        ("x, over=x, exclusive=true", "i + 2", False),
+        ("x, over=x", "i", True),
+        ("x, over=x", "i + 1", False),
+        ("x, over=x, exclusive=true, reverse=true", "i", False),
+    ],
+)
+def test_an_exclusive_cumsum_holds_what_is_before(running: str, place: str, strict: bool) -> None:
+    text = f"let: {{running: 'cumsum({running})'}}\nout: running[token(x, {place})]\n"
+    assert derived(text) == ("strict" if strict else "none")
+
+
+@pytest.mark.parametrize(("exclusive", "is_strict"), [("true", True), ("false", False)])
+def test_an_exclusive_cumsum_of_blocks_ends_before_the_block(
+    exclusive: str, is_strict: bool
+) -> None:
+    text = (
+        "tokens: {rows: 'blocks(x, size=4)'}\n"
+        f"let: {{so_far: 'cumsum(sum(x, over=rows), over=rows, exclusive={exclusive})'}}\n"
+        "out: so_far[token(rows, i // 4)]\n"
+    )
+    assert derived(text) == ("strict" if is_strict else "none")
+
+
+@pytest.mark.parametrize(
+    ("summed", "contract"),
+    [
+        ("sum(where(slot(context) <= slot(x), context, 0), over=context)", "strict"),
+        ("sum(where(causal and dot(context, x) > 0, context, 0), over=context)", "strict"),
+        ("sum(where(slot(context) <= slot(x) + 1, context, 0), over=context)", "none"),
+        ("sum(where(dot(context, x) > 0, context, 0), over=context)", "none"),
+        ("sum(where(causal or dot(context, x) > 0, context, 0), over=context)", "none"),
+        ("sum(where(causal, context, 1), over=context)", "none"),
+        ("mean(where(causal, context, 0), over=context)", "none"),
+    ],
+)
+def test_neutral_terms_are_guards(summed: str, contract: str) -> None:
+    made = summed.replace("causal", "slot(context) <= slot(x)")
+    assert derived(f'out: "{made}"\n') == contract
+
+
 def stencilled(guard: Node | None, start: int, taps: int = 3) -> Node:
     kernel = Param(Type(REAL, frozenset({H}), (constant(taps), constant(3))), "kernel", "weight")
     inner = SCORE if guard is None else real("where", guard, SCORE, ZERO)
@@ -238,6 +291,22 @@ def test_stencil_under_a_guard_is_strict() -> None:
 @pytest.mark.parametrize(("guard", "start"), [(None, -2), (CAUSAL, -1)])
 def test_leak_dropped_guard_or_row_ahead_under_a_stencil(guard: Node | None, start: int) -> None:
     assert judged(attend(CAUSAL, score=stencilled(guard, start))).derived == "masked"
+
+
+@pytest.mark.parametrize(("start", "derived"), [(-2, "strict"), (-1, "masked")])
+def test_a_stencil_over_the_weights_of_a_stencil_is_followed(start: int, derived: str) -> None:
+    text = (
+        "attnc: 1\nname: nested\nextends: softmax\ncontext: same\nweights:\n"
+        "  kernel: {shape: [h, 3, 5], init: zeros}\nlet:\n"
+        "  seen: where(causal, dot(q, k), 0)\n"
+        "  near: stencil(seen, kernel, over=[x, context], from=[-2, -2])\n"
+        "  maps:\n    attend: {mask: causal, score: near, value: v}\n"
+        "  kept: where(causal, maps.weights, 0)\n"
+        f"mask: causal\nscore: stencil(kept, kernel, over=[x, context], from=[{start}, -2])\n"
+    )
+    made = check(source=Source("nested.yaml", text)).spec
+    assert made is not None
+    assert judge(made).derived == derived
 
 
 def test_a_convolution_must_not_look_right() -> None:
@@ -432,6 +501,49 @@ def test_a_recurrence_over_all_keys_is_not_strict() -> None:
     assert judged(recur(reduce_("sum", VALUE, C), 0)).derived == "none"
 
 
+def recurring(got: str, place: str = "where(dot(x, x) > 1, slot(x), place)") -> str:
+    """What is derived of a loop that remembers a place and reads at it."""
+    return derived(
+        "let:\n  walk:\n    recur:\n      over: x\n"
+        f'      carry: {{place: "0", sum: zeros(d_model)}}\n      let: {{got: "{got}"}}\n'
+        f'      next: {{place: "{place}", sum: sum + got}}\n      yield: {{o: sum + got}}\n'
+        "out: walk.o\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        "where(place <= slot(x), x[token(x, place)], 0)",
+        "where(place < slot(x), x[token(x, place + 1)], 0)",
+        "x[token(x, min(place, slot(x)))]",
+        "sum(context, over=context, where=slot(context) == place and place <= slot(x))",
+    ],
+)
+def test_a_read_at_a_place_that_a_carry_holds_is_strict_under_a_guard(got: str) -> None:
+    assert recurring(got) == "strict"
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        "x[token(x, place)]",
+        "where(place >= slot(x), x[token(x, place)], 0)",
+        "where(place <= slot(x) + 1, x[token(x, place)], 0)",
+        "where(place <= slot(x), x[token(x, place + 1)], 0)",
+        "where(place <= slot(x), x[token(x, 2 * slot(x) - place)], 0)",
+        "sum(context, over=context, where=slot(context) == place)",
+    ],
+)
+def test_leak_a_read_at_a_place_that_a_carry_holds(got: str) -> None:
+    assert recurring(got) == "none"
+
+
+def test_leak_a_guarded_place_that_the_future_chose() -> None:
+    got = "where(place <= slot(x), x[token(x, place)], 0)"
+    assert recurring(got, "where(sum(dot(x, x), over=x) > 1, slot(x), place)") == "masked"
+
+
 # Streams and applied specs
 
 
@@ -531,6 +643,10 @@ def test_every_library_spec_keeps_what_it_declares(name: str) -> None:
     assert judgement.keeps(found.spec.causality or "none")  # type: ignore[arg-type]
 
 
+#: in a normaliser, only what is made of the scores runs over the visible keys alone
+LENGTH = "[softmax, causal]\nnormalize: super * real(length(context))"
+ALL_KEYS = "[softmax, causal]\nnormalize: super * dot(sum(k, over=context), sum(k, over=context))"
+
 PLANTED = {
     "cumsum without its guard": ("cope", "where(causal, sigmoid(raw), 0)", "sigmoid(raw)"),
     "stencil without its guard": (
@@ -554,6 +670,18 @@ PLANTED = {
     "selection without causal": ("nsa", "causal and any(", "any("),
     "by the length for by the place": ("luna_causal", "sqrt(d_head) / (i + 1)", "length(x)"),
     "sequence mean": ("cope", "sigmoid(raw)", "sigmoid(raw - mean(dot(q, q), over=x))"),
+    "length in a normaliser": ("causal_softmax", "[softmax, causal]", LENGTH),
+    "sum of all keys in a normaliser": ("causal_softmax", "[softmax, causal]", ALL_KEYS),
+    "blocks of itself": ("sinkhorn_causal", "slot(cols) < slot(rows)", "slot(cols) <= slot(rows)"),
+    "block in its own description": ("sinkhorn_causal", "slot(rows) - 1)]", "slot(rows))]"),
+    "balancing from the end": ("sinkhorn_causal", "over=rows)\n", "over=rows, reverse=true)\n"),
+    "balancing over all blocks": (
+        "sinkhorn_causal",
+        "over=cols, where=past), 0)",
+        "over=cols), 0)",
+    ),
+    "sorted block of the next": ("sinkhorn_causal", "block == slot(j)", "block + 1 >= slot(j)"),
+    "sum over all blocks": ("sinkhorn_causal", "over=cols, where=past)\n", "over=cols)\n"),
     "adaptive span to the right": ("adaptive_span", "0 <= back and", "-1 <= back + 1 and"),
 }
 

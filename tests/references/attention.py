@@ -36,14 +36,17 @@ def causal(weights: Arrays, inputs: Arrays, heads: int, groups: int | None = Non
 
 
 def attention_maps(weights: Arrays, inputs: Arrays, heads: int) -> dict[str, Tensor]:
-    """Attention; -sum_j A log A; and rows of (mean_h A + I) R, normalised to sum 1 (R: I at first)."""
+    """Attention; S; A; -sum_j A log A; and rows of (mean_h A + I) R, normalised to sum 1 (R: I at first)."""
     q, k, v = qkv(weights, inputs, heads)
-    a = masked_softmax(dot_scores(q, k))
+    scores = dot_scores(q, k)
+    a = masked_softmax(scores)
     identity = torch.eye(a.shape[-1], dtype=a.dtype)
     before = inputs.get("rollout", identity)
     rollout = (a.mean(1) + identity) @ before
     return {
         "x": output(weights, a @ v),
+        "scores": scores,
+        "maps": a,
         "entropy": -(a * a.log()).sum(-1),
         "rollout": rollout / rollout.sum(-1, keepdim=True),
     }

@@ -98,10 +98,9 @@ CASES = (
     ),
     Case("sigmoid", DIMS | {"bias": "row"}, lambda w, a: sigmoid(w, a, 4, "row"), label="row"),
     Case(
-        combined("sigmoid", "causal"),
-        DIMS | {"bias": "row"},
+        combined("sigmoid", "causal") + "dims: {bias: {one_of: [row, total, zero]}}\n",
+        DIMS,
         lambda w, a: sigmoid(w, a, 4, "row", causal=True),
-        label="row",
     ),
     Case("sparsemax", DIMS, lambda w, a: simplex(w, a, 4, 2), CROSS),
     Case(combined("sparsemax", "causal"), DIMS, lambda w, a: simplex(w, a, 4, 2, causal=True)),

@@ -44,6 +44,8 @@ mask: causal
 score: dot(q, k_large)
 value: v_large
 """,
+    "a token beyond the end": "value: v + v[token(context, slot(j) + 1)]\n",
+    "labels beyond the end": "value: v + segment_sum(v, token(context, slot(context) * 2))[j]\n",
     "whole windows": """
 tokens:
   three: windows(context, size=3, stride=3)

@@ -96,7 +96,8 @@ def of_x(item: Setting) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     x = item.inputs["x"].detach()
 
     def run(x: Tensor) -> Tensor:
-        return results(module(**{**inputs, "x": x}))["x"]
+        made = results(module(**{**inputs, "x": x}))
+        return made["x"] if "x" in made else next(iter(made.values()))
 
     return run, x
 

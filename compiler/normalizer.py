@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ...dsl.core import (
+from ..dsl.core import (
     Attend,
     Axis,
     Const,

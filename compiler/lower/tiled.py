@@ -1,0 +1,424 @@
+"""The tiled lowering: the dense form of a few queries and the keys that they may see, in turns.
+
+It fits every attend whose rows do not depend on each other. What does not depend on query and key together is computed outside, for all tokens; the rest becomes the graph of a tile, in which every array over queries or keys has a block axis besides.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from ...dsl.core import (
+    Arg,
+    Attend,
+    AttendSource,
+    Axis,
+    Choose,
+    Const,
+    Draw,
+    Kind,
+    Linear,
+    Map,
+    Node,
+    Norm,
+    Param,
+    Part,
+    Read,
+    Recur,
+    Reduce,
+    Scan,
+    Scores,
+    Segment,
+    Sort,
+    Stencil,
+    Top,
+    Type,
+    Use,
+    map_operands,
+    operands,
+)
+from ...dsl.elaborate.typing import pointwise
+from ..block_classes import Instruction, MaskProgram
+from ..labels import labels_of
+from ..normalizer import uses_scores
+from ..program import Program
+from ..tiles import Input, Layout, TiledAttend
+from . import attend
+from .dense import Dense
+from .emitter import Value, by_rank, drop_unused
+from .refusal import Emit, Refusal
+
+BLOCK = Axis("block#", "token", 9, None, "block#")
+ORDERS = (Scan, Sort, Top, Choose, Segment, Stencil)
+
+
+def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
+    """What emits the tiles, or why rows cannot be computed by themselves."""
+    wanted = parts - {"lse"}
+    if wanted:
+        names = ", ".join(sorted(wanted))
+        return Refusal(f"its {names} are read", node, f"do not read .{names}")
+    if node.query not in node.type.axes or not (_tiled_sources(node) or _edges(node)):
+        return Refusal("its keys are of a fixed number: nothing to put in tiles", node)
+    for item in _inside(node):
+        if isinstance(item, Use):
+            return Refusal("a spec is used for every pair", item)
+        if _mixes_rows(item, node.query):
+            return Refusal("its rows depend on each other", item)
+    return lambda e: _emit(e, node, "lse" in parts)
+
+
+def _tiled_sources(node: Attend) -> dict[int, Axis]:
+    """Sources over the tokens of a call, whose keys go into the tiles: place and key axis."""
+    found: dict[int, Axis] = {}
+    for place, source in enumerate(node.sources):
+        axis = source.axes[0]
+        plain = source.at is None and len(source.axes) == 1 and axis.size is None
+        if plain and axis not in found.values() and axis != node.query:
+            found[place] = axis
+    return found
+
+
+def _edges(node: Attend) -> frozenset[Axis]:
+    """The edge axes of sources that are lists, whose keys are gathered tile by tile."""
+    return frozenset(
+        axis for source in node.sources if source.at is not None for axis in source.axes
+    )
+
+
+def _inside(node: Attend) -> list[Node]:
+    """What is computed in the tiles: the pair loop and the normaliser."""
+    keys = _keys(node)
+    return [item for item in _reached(node) if not _is_outside(item, node.query, keys)]
+
+
+def _arguments(node: Attend) -> list[Node]:
+    """What goes into the tiles, each once."""
+    keys = _keys(node)
+    return [item for item in _reached(node) if _is_outside(item, node.query, keys)]
+
+
+def _reached(node: Attend) -> list[Node]:
+    """The nodes of the fields of an attend, down to those that are computed outside."""
+    keys = _keys(node)
+    fields = (f for s in node.sources for f in (s.mask, s.at, s.score, s.value) if f is not None)
+    found: dict[Node, None] = {}
+    stack = [node.normalize, *reversed(list(fields))]
+    while stack:
+        item = stack.pop()
+        if item not in found:
+            found[item] = None
+            if not _is_outside(item, node.query, keys):
+                stack.extend(operands(item))
+    return list(found)
+
+
+def _keys(node: Attend) -> frozenset[Axis]:
+    return frozenset({node.joint, *_tiled_sources(node).values()}) | _edges(node)
+
+
+def _is_outside(node: Node, query: Axis, keys: frozenset[Axis]) -> bool:
+    """Whether a value is an argument of the tiles: all that is not over queries and their keys."""
+    if isinstance(node, Scores | Const):
+        return False
+    if isinstance(node, Part | Attend | Param | Recur | Draw):
+        return True
+    if isinstance(node, Arg) and not isinstance(node.value, Read):
+        return True  # a gather by pairs stays in the tiles
+    pair = query in node.type.axes and bool(keys & node.type.axes)
+    return not pair and not uses_scores(node)
+
+
+def _mixes_rows(node: Node, query: Axis) -> bool:
+    match node:
+        case Scan(axis=axis) | Choose(axis=axis) | Top(axis=axis):
+            return axis == query
+        case Stencil(axes=axes) | Sort(axes=axes) | Segment(axes=axes) | Reduce(axes=axes):
+            return query in axes
+    return False
+
+
+def _orders_keys(node: Attend) -> bool:
+    """Whether leaving out keys that are not there could change what is left."""
+    keys = _keys(node)
+    for item in _inside(node):
+        if isinstance(item, ORDERS):
+            return True
+        if isinstance(item, Reduce) and keys & set(item.axes):
+            # in the normaliser reductions run over what is there
+            return not uses_scores(item)
+    return False
+
+
+# -- emitting -------------------------------------------------------------------------------
+
+
+def _emit(e: Dense, node: Attend, with_lse: bool) -> Value:
+    tile = _Tile(e, node)
+    masked = tile.emitted(with_lse, masked=True)
+    open_tile = _Tile(e, node)
+    unmasked = open_tile.emitted(with_lse, masked=False)
+    assert list(tile.given) == list(open_tile.given)
+    masks = [node.sources[place].mask for place in tile.sources]
+    layout = Layout(
+        node.query.name,
+        _names(tuple(tile.sources.values())),
+        BLOCK.name,
+        tuple(tile.input(key) for key in tile.given),
+        tuple(_names(value.axes) for value in tile.results),
+        tuple(((), ()) if mask is None else _mask_program(mask, tile) for mask in masks),
+        _orders(tile),
+        _listed(node),
+        _names(_beside(node)),
+        not _orders_keys(node),
+    )
+    name = e.submodule("tiles", TiledAttend(layout, masked, unmasked))
+    made = e.module(name, *(value.node for value in tile.given.values()))
+    values = []
+    for place, value in enumerate(tile.results):
+        item = e.call(operator.getitem, made, place) if with_lse else made
+        axes = tuple(axis for axis in value.axes if axis != BLOCK)
+        values.append(Value(item, axes, value.dims, value.wide))
+    if with_lse:
+        e.lse[node] = values[1]
+    return values[0]
+
+
+def _orders(tile: _Tile) -> tuple[tuple[int, ...], ...]:
+    """By which arguments queries, and the keys of each source, are sorted."""
+    numbers = {key: place for place, key in enumerate(tile.given)}
+    return tuple(tuple(numbers[label] for label in labels) for labels in tile.labels)
+
+
+def _beside(node: Attend) -> tuple[Axis, ...]:
+    """Other axes over tokens that are met inside, as where the best keys are picked."""
+    known = {node.query, *_keys(node)}
+    found = {
+        axis
+        for item in _inside(node)
+        for axis in item.type.axes
+        if axis.role == "token" and axis.size is None and axis not in known
+    }
+    return by_rank(found)
+
+
+def _listed(node: Attend) -> int:
+    """How many numbers a query gathers from its lists, counted as pairs."""
+    total = 0
+    for source in node.sources:
+        if source.at is not None:
+            sizes = [axis.size.value for axis in source.axes if axis.size is not None]
+            width = math.prod(dim.value for dim in source.value.type.dims)
+            total += math.prod(sizes) * max(1, width // 4)
+    return total
+
+
+def _names(axes: tuple[Axis, ...]) -> tuple[str, ...]:
+    return tuple(axis.name for axis in axes)
+
+
+def _mask_program(mask: Node, tile: _Tile) -> tuple[MaskProgram, tuple[int, ...]]:
+    """A mask as instructions, and which arguments of the tile they read."""
+    numbers = {key: place for place, key in enumerate(tile.given)}
+    steps: list[Instruction] = []
+    done: dict[Node, int] = {}
+    places: list[int] = []
+
+    def below(item: Node) -> None:
+        if item in done:
+            return
+        value = tile.values.get(item)
+        step = Instruction("some" if item.type.kind is Kind.BOOL else "any", ())
+        if item in numbers:
+            step = Instruction("input", (len(places),))
+            places.append(numbers[item])
+        elif isinstance(item, Const):
+            step = Instruction("const", (item.value,))
+        elif value is not None and value.is_number:
+            step = Instruction("const", (value.node,))
+        elif isinstance(item, Map):
+            for arg in item.args:
+                below(arg)
+            whole = item.op == "%" and item.type.kind is Kind.INT
+            op = "whole %" if whole else item.op
+            step = Instruction(op, tuple(done[arg] for arg in item.args))
+        done[item] = len(steps)
+        steps.append(step)
+
+    below(mask)
+    return tuple(steps), tuple(places)
+
+
+class _Tile(Dense):
+    """Builds the graph of a tile: arguments from outside, and the dense form of the pairs.
+
+    given     the arguments in order: a node, or the name of something else from outside
+    sources   those whose keys may be left out, and their key axes
+    """
+
+    def __init__(self, outer: Dense, node: Attend) -> None:
+        super().__init__(outer.program, {})
+        self.outer, self.node = outer, node
+        self.given: dict[Node | str, Value] = {}
+        self.results: list[Value] = []
+        self.places: dict[Axis, tuple[fx.Node, int]] = {}
+        self.named: dict[str, Value] = {}
+        #: arguments of which every tile gets all, and what they stand for
+        self.wholes: dict[Node, Param] = {}
+        self.whole_inputs: set[Node | str] = set()
+        self.sources = _tiled_sources(node)
+        self.tiled = {node.query, *self.sources.values()}
+        found = [labels_of(node.sources[n].mask, node.query, a) for n, a in self.sources.items()]
+        of_queries = found[0].queries if len(found) == 1 else ()
+        self.labels = (of_queries, *(labels.keys for labels in found))
+
+    def within(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+        """The axes of an argument inside a tile."""
+        return by_rank((*axes, BLOCK)) if self.tiled & set(axes) else axes
+
+    def input(self, key: Node | str) -> Input:
+        """How an argument goes into a tile."""
+        axes = self.given[key].axes
+        if key in self.whole_inputs:
+            return Input(("",) * len(axes), ("",) * len(axes), _names(axes))
+        return Input(_names(axes), _names(self.within(axes)), _names(axes))
+
+    def emitted(self, with_lse: bool, masked: bool) -> fx.GraphModule:
+        """The graph; without the masks where these let everything in."""
+        sources = list(self.node.sources)
+        for place, axis in self.sources.items():
+            mask = self._mask(sources[place], axis) if masked else None
+            sources[place] = replace(sources[place], mask=mask)
+        if "call" in self.outer.inputs:
+            self.inputs["call"] = self._argument("call", Value(self.outer.inputs["call"])).node
+        labels = [label for labels in self.labels for label in labels]
+        for item in dict.fromkeys((*_arguments(self.node), *labels)):
+            value = self.outer.lower(item)
+            if not value.is_number:
+                value = self._argument(item, value)
+                if value.axes or value.dims:
+                    self.likes.append(value.node)
+                    if item.type.kind is Kind.REAL and not value.wide:
+                        self.real_likes.append(value.node)
+            self.values[item] = value
+        node = replace(self.node, sources=tuple(map(self._with_whole_reads, sources)))
+        found = [attend.lowered(self, node).result]
+        if with_lse:
+            kind = Type(Kind.REAL, node.type.axes)
+            found.append(attend.part(self, Part(kind, node, "lse")))
+        outs = []
+        for value in found:
+            axes = by_rank((*value.axes, node.query, BLOCK))
+            self.results.append(replace(value, axes=axes))
+            outs.append(self.expand(value, axes))
+        self.graph.output(tuple(outs))
+        drop_unused(self.graph)
+        return fx.GraphModule(torch.nn.Module(), self.graph)
+
+    def _mask(self, source: AttendSource, axis: Axis) -> Node:
+        """The mask of a source, of the keys that a tile really has."""
+        leaf = Param(Type(Kind.BOOL, frozenset({axis})), f"there {axis}", "carry")
+        placeholder = self.graph.placeholder(f"there_{len(self.values)}")
+        self.values[leaf] = Value(placeholder, by_rank((BLOCK, axis)))
+        return leaf if source.mask is None else pointwise("and", source.mask, leaf)
+
+    def _with_whole_reads(self, source: AttendSource) -> AttendSource:
+        """What is read by refs is read from all tokens, not from those of the tile."""
+        done: dict[Node, Node] = {}
+
+        def rewritten(node: Node) -> Node:
+            if node not in done:
+                made = node
+                if not _is_outside(node, self.node.query, _keys(self.node)):
+                    made = map_operands(node, rewritten)
+                    if isinstance(made, Read) and made.axis in self.tiled:
+                        made = replace(made, arg=self._whole(made.arg))
+                done[node] = made
+            return done[node]
+
+        at = source.at if source.at is None else rewritten(source.at)
+        mask = None if source.mask is None else rewritten(source.mask)
+        score, value = rewritten(source.score), rewritten(source.value)
+        return replace(source, at=at, mask=mask, score=score, value=value)
+
+    def _whole(self, node: Node) -> Node:
+        if node not in self.wholes:
+            leaf = Param(node.type, f"whole {len(self.wholes)}", "carry")
+            self.wholes[node] = leaf
+            value = self.outer.lower(node)
+            self.given[leaf] = value
+            placeholder = self.graph.placeholder(f"given_{len(self.given)}")
+            self.values[leaf] = Value(placeholder, value.axes, value.dims, value.wide)
+            self.whole_inputs.add(leaf)
+        return self.wholes[node]
+
+    def _argument(self, key: Node | str, value: Value) -> Value:
+        """Something from outside, as an argument of the tile."""
+        self.given[key] = value
+        axes = self.within(value.axes)
+        placeholder = self.graph.placeholder(f"given_{len(self.given)}")
+        for place, axis in enumerate(axes):
+            self.places.setdefault(axis, (placeholder, place))
+        return Value(placeholder, axes, value.dims, value.wide)
+
+    # -- what the graph around answers ------------------------------------------------------
+
+    def size(self, axis: Axis) -> Any:
+        """The size of an axis inside a tile."""
+        if axis in self.places:
+            node, place = self.places[axis]
+            return self.method("size", node, place)
+        if axis in self.tiled:
+            self.index(axis)
+            return self.size(axis)
+        return super().size(axis) if axis.size is not None else self.whole_size(axis)
+
+    def whole_size(self, axis: Axis) -> Any:
+        """The size of an axis around the tiles."""
+        found = self.outer.size(axis)
+        if not isinstance(found, fx.Node):
+            return found
+        return self._named(f"size of {axis}", lambda: Value(found)).node
+
+    def logical(self, axes: Sequence[Axis]) -> Sequence[Axis]:
+        """The axes without that of the blocks."""
+        return [axis for axis in axes if axis != BLOCK]
+
+    def position(self, axis: Axis) -> Value:
+        """Global positions of the tokens of a tile."""
+        return self._named(f"position of {axis}", lambda: self.outer.position(axis))
+
+    def index(self, axis: Axis) -> Value:
+        """Places of the tokens of a tile."""
+        return self._named(f"index of {axis}", lambda: self.outer.index(axis))
+
+    def _named(self, key: str, made: Callable[[], Value]) -> Value:
+        if key not in self.named:
+            self.named[key] = self._argument(key, made())
+        return self.named[key]
+
+    def parameter(self, target: str) -> fx.Node:
+        """A parameter of the module around."""
+        made = self._named(f"={target}", lambda: Value(self.outer.parameter(target)))
+        node: fx.Node = made.node
+        return node
+
+    def module(self, target: str, *args: Any, **kwargs: Any) -> fx.Node:
+        """A learned map or norm of the module around."""
+        owner = self.spec.owners[target][0]
+        weight = self.parameter(f"{target}.weight")
+        if isinstance(owner, Linear):
+            bias = self.parameter(f"{target}.bias") if owner.bias else None
+            return self.call(torch.nn.functional.linear, args[0], weight, bias)
+        assert isinstance(owner, Norm)
+        shape = [dim.value for dim in owner.type.dims]
+        if owner.op == "rms":
+            return self.call(torch.nn.functional.rms_norm, args[0], shape, weight, owner.eps)
+        bias = self.parameter(f"{target}.bias")
+        return self.call(torch.nn.functional.layer_norm, args[0], shape, weight, bias, owner.eps)

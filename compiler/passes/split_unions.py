@@ -1,0 +1,138 @@
+"""Split a softmax over a union of patterns that want different orders of tokens.
+
+Before: `mask: near or far`, far with `i % 128 == j % 128`
+After:  one attend for `near`, one for `far and not near`, merged by their log-sum-exps
+
+For long calls only: tiles put the tokens of each attend into the order in which its mask is made of whole blocks, and no one order does that for a window and for a stride.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ...dsl.core import Attend, Axis, Index, Map, Node, Part, Read, Reduce, Scores, Type, walk
+from ...dsl.elaborate.typing import const, pointwise
+from ..labels import labels_of
+from ..normalizer import softmax_argument
+from ..program import Program, rewrite
+
+#: terms beyond which a mask is left as it is
+MOST_TERMS = 32
+#: stands for the largest log-sum-exp where every part is empty
+LOWEST = -1e30
+
+
+def split_unions(program: Program) -> Program:
+    """Attends over unions of patterns as one attend for each order of tokens."""
+    if not program.signature.long:
+        return program
+    read = {node.attend for node in walk(*program.roots.values()) if isinstance(node, Part)}
+    return rewrite(program, lambda node: node if node in read else _split(node))
+
+
+def _split(node: Node) -> Node:
+    if not isinstance(node, Attend) or len(node.sources) != 1:
+        return node
+    source = node.sources[0]
+    found = softmax_argument(node.normalize)
+    if found is None or not isinstance(found[0], Scores):
+        return node
+    if source.mask is None or source.at is not None or source.axes != (node.joint,):
+        return node
+    groups = _groups(source.mask, node.query, node.joint)
+    if len(groups) < 2:
+        return node
+    parts = []
+    before: Node | None = None
+    for mask in groups:
+        own = mask if before is None else pointwise("and", mask, pointwise("not", before))
+        before = mask if before is None else pointwise("or", before, mask)
+        parts.append(_part(replace(node, sources=(replace(source, mask=own),))))
+    return _merged(parts)
+
+
+def _groups(mask: Node, query: Axis, key: Axis) -> list[Node]:
+    """The terms of a union, those together that want the same order of tokens."""
+    terms = _terms(mask)
+    if terms is None or len(terms) < 2:
+        return []
+    by_order: dict[object, Node] = {}
+    for term in terms:
+        order = labels_of(term, query, key).key
+        known = by_order.get(order)
+        by_order[order] = term if known is None else pointwise("or", known, term)
+    return list(by_order.values())
+
+
+def _terms(node: Node) -> list[Node] | None:
+    """A mask as a union of conjunctions; None where there would be too many."""
+    if isinstance(node, Reduce):
+        return _over_axis(node)
+    if not isinstance(node, Map):
+        return [node]
+    match node.op, node.args:
+        case "or", args:
+            parts = [_terms(arg) for arg in args]
+            made = [term for part in parts if part is not None for term in part]
+            return made if None not in parts and len(made) <= MOST_TERMS else None
+        case "and", (left, right):
+            return _both(_terms(left), _terms(right))
+        case "where", (test, yes, no):
+            sides = _both([test], _terms(yes)), _both([pointwise("not", test)], _terms(no))
+            if sides[0] is None or sides[1] is None:
+                return None
+            return [*sides[0], *sides[1]]
+    return [node]
+
+
+def _over_axis(node: Reduce) -> list[Node] | None:
+    """any(p, over=axis) -> p at every place of an axis of static size."""
+    if node.op != "any" or len(node.axes) != 1 or node.dims or node.where is not None:
+        return [node]
+    (axis,) = node.axes
+    if axis.size is None or axis.size.value > MOST_TERMS or axis not in node.arg.type.axes:
+        return [node]
+    places = (const(n) for n in range(axis.size.value))
+    return [_at(node.arg, axis, place) for place in places]
+
+
+def _at(node: Node, axis: Axis, place: Node) -> Node:
+    """A pointwise expression at one place of an axis."""
+    if axis not in node.type.axes:
+        return node
+    if isinstance(node, Map):
+        return pointwise(node.op, *(_at(arg, axis, place) for arg in node.args))
+    if isinstance(node, Index) and node.axis == axis:
+        return place
+    kind = replace(node.type, axes=node.type.axes - {axis})
+    return Read(kind, node, axis, place)
+
+
+def _both(left: list[Node] | None, right: list[Node] | None) -> list[Node] | None:
+    if left is None or right is None or len(left) * len(right) > MOST_TERMS:
+        return None
+    return [pointwise("and", a, b) for a in left for b in right]
+
+
+@dataclass(frozen=True)
+class _Part:
+    value: Node
+    lse: Node
+
+
+def _part(node: Attend) -> _Part:
+    kind = Type(node.type.kind, node.type.axes)
+    return _Part(node, Part(kind, node, "lse"))
+
+
+def _merged(parts: list[_Part]) -> Node:
+    """sum_p exp(lse_p - m) o_p / sum_p exp(lse_p - m), m the largest lse."""
+    largest: Node = const(LOWEST)
+    for part in parts:
+        largest = pointwise("max", largest, part.lse)
+    shares = [pointwise("exp", pointwise("-", part.lse, largest)) for part in parts]
+    total, value = shares[0], pointwise("*", shares[0], parts[0].value)
+    for share, part in zip(shares[1:], parts[1:], strict=True):
+        total = pointwise("+", total, share)
+        value = pointwise("+", value, pointwise("*", share, part.value))
+    return pointwise("safe_div", value, total)

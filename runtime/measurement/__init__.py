@@ -1,0 +1,1 @@
+"""Time and memory of compiled modules: at one length, and how they grow with it."""

@@ -1,0 +1,99 @@
+"""What is measured: a forward pass, or a forward and a backward pass, of a module on one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..examples import example
+from ..module import Module
+
+#: what a module may raise when it is run: memory that is not there, lengths that do not fit
+FAILURES = (RuntimeError, MemoryError, ValueError, TypeError, IndexError)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A module, in evaluation, and one example for it."""
+
+    module: Module
+    call: dict[str, Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.call.values())).device
+
+    def forward(self) -> None:
+        """The results alone, without gradients."""
+        with torch.no_grad():
+            self.module(**self.call)
+
+    def step(self) -> None:
+        """The results, and the gradients of their sum for weights and real arguments."""
+        call = {name: _leaf(value) for name, value in self.call.items()}
+        made = self.module(**call)
+        results = made.values() if isinstance(made, dict) else [made]
+        sums = [value.sum() for value in results if value.requires_grad]
+        if sums:
+            torch.stack(sums).sum().backward()
+        self.module.zero_grad(set_to_none=True)
+
+    def seconds(self, run: Callable[[], None]) -> float:
+        """How long one run takes."""
+        self._wait()
+        start = time.perf_counter()
+        run()
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def workload(module: Module, length: int, device: str = "cpu") -> Workload:
+    """A module on a random example of a length; keys of their own are as many as queries."""
+    call = {name: value.to(device) for name, value in example(module, length).items()}
+    return Workload(module.to(device).eval(), call)
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().requires_grad_(value.is_floating_point())
+
+
+def lowering_taken(module: Module) -> dict[str, str]:
+    """The lowering of each attend and loop at the longest inputs that a module has met.
+
+    `module.lowering` is that of short ones: for long ones a module may choose another.
+    """
+    found: dict[str, str] = {}
+    for path, inner in module.named_modules():
+        if isinstance(inner, Module):
+            met = {key: made for key, made in inner._compiled.items() if not key.wants}
+            longest = [made for key, made in met.items() if key.long] or list(met.values())
+            for made in longest:
+                for choice in made.lowered.choices:
+                    name = f"{path}.{choice.name}" if path else choice.name
+                    found[name] = choice.lowering
+    return found
+
+
+def in_words(lowering: dict[str, str]) -> str:
+    """`dense, sdpa`; `plain` where there is neither an attend nor a loop."""
+    return ", ".join(sorted(set(lowering.values()))) or "plain"
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch on a fixed number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

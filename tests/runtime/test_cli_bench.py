@@ -1,0 +1,178 @@
+"""`attnc bench`: what it measures is there and is counted right; how long it takes is not judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import attnc
+import pytest
+import torch
+from attnc.dsl import api
+from attnc.runtime.examples import example
+from attnc.runtime.measurement.growth import Exponent, exponent, slope
+from attnc.runtime.measurement.memory import highest, peak_bytes
+from attnc.runtime.measurement.scaling import Form, Limits, Scaling, scale
+from attnc.runtime.measurement.workload import in_words, lowering_taken, workload
+from command_line import GOOD, run, run_json
+
+TINY = ["--dim", "d_model=8", "--threads", "1", "--repeats", "2"]
+LENGTHS = ["--from", "8", "--to", "32"]
+
+
+def silent(form: str, length: int) -> None:
+    """A watch that tells nothing."""
+
+
+def forms(name: str, own: dict[int, float], dense: dict[int, float]) -> Scaling:
+    module = attnc.compile(name, d_model=8, heads=1)
+    made = [Form("auto", module), Form("dense", module)]
+    for form, times in zip(made, (own, dense), strict=True):
+        form.step = {length: [seconds] for length, seconds in times.items()}
+    return Scaling(*made)
+
+
+def test_lowerings_are_timed_at_one_length() -> None:
+    (found,) = run_json("bench", "softmax", "--length", "8", *TINY, "--json")
+    assert [row["form"] for row in found["forms"]][:3] == ["auto", "dense", "sdpa"]
+    assert "linear" in found["refused"]
+    assert all(row["step_seconds"] > 0 for row in found["forms"])
+
+
+def test_the_table_of_lowerings_has_ratios() -> None:
+    shown = run("bench", "linear_transformer", "--length", "8", *TINY).stdout
+    assert "linear_transformer  at length 8" in shown
+    assert "1.00" in shown
+
+
+def test_scaling_gives_time_and_memory_by_length(tmp_path: Path) -> None:
+    picture = tmp_path / "growth.png"
+    specs = ("delta_rule", "cross_attention")
+    result = run_json(
+        *("bench", "--scaling", *specs, *LENGTHS, *TINY, "--plot", str(picture), "--json")
+    )
+    own = result["specs"]["delta_rule"]
+    assert own["lowering"] == {"memory": "chunked"}
+    assert own["dims"]["heads"] == 1
+    assert [row["length"] for row in own["own"]["lengths"]] == [8, 16, 32]
+    assert [row["length"] for row in own["dense"]["lengths"]] == [8, 16, 32]
+    assert all(row["peak_bytes"] > 0 for row in own["own"]["lengths"])
+    assert own["time"]["verdict"] == ""  # nothing is fitted below N = 2048
+    assert picture.stat().st_size > 1000
+
+
+def test_a_spec_is_read_from_standard_input() -> None:
+    (found,) = run_json("bench", "-", "--length", "8", *TINY, "--json", input=GOOD)
+    assert found["name"] == "-"
+
+
+def test_the_table_of_scaling_tells_what_is_dense() -> None:
+    shown = run("bench", "--scaling", "sigmoid", *LENGTHS, *TINY).stdout
+    assert "sigmoid" in shown
+    assert "is dense" in shown or "N = " in shown or "not up to 32" in shown
+
+
+def test_longer_inputs_than_the_limits_allow_are_left_out() -> None:
+    module = attnc.compile("softmax", d_model=8, heads=1, lowering="dense")
+    found = scale([Form("auto", module)], [8, 16, 32, 64], Limits(1e6, 10_000, 1), silent)
+    assert 8 in found.own.lengths
+    assert "GiB" in found.own.stopped
+    found = scale([Form("auto", module)], [8, 16], Limits(1e-9, 1 << 40, 1), silent)
+    assert found.own.lengths == [8]
+    assert found.own.stopped.startswith("16: it would take about")
+
+
+def test_a_run_that_fails_is_told() -> None:
+    broken = attnc.compile("softmax", d_model=8, heads=1)
+    broken.get_parameter("q.weight").data = torch.zeros(3, 3)
+    found = scale([Form("auto", broken)], [8, 16], Limits(), silent)
+    assert found.own.lengths == []
+    assert found.own.stopped.startswith("8: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scaling", "--from", "64", "--to", "8"], "--from 64 is beyond --to 8"),
+        (["--plot", "a.png"], "--plot draws what --scaling measures"),
+        (["--scaling", "--plot", "a.txt"], "end it with .png"),
+        (["--device", "nowhere"], "no device `nowhere`"),
+    ],
+)
+def test_wrong_calls_are_refused(options: list[str], message: str) -> None:
+    assert message in " ".join(run("bench", "softmax", *options, code=2).stderr.split())
+
+
+def test_a_spec_at_fault_is_shown_before_anything_is_measured() -> None:
+    assert "ATT" in run("bench", "--scaling", "softmax", "sofmax", code=1).stderr
+
+
+def test_exponents_are_slopes_of_logarithms() -> None:
+    assert slope({n: 3.0 * n**1.5 for n in (8, 16, 64)}) == pytest.approx(1.5)
+    assert slope({8: 1.0}) is None
+
+
+def test_a_claim_is_fitted_over_the_same_lengths() -> None:
+    spec = api.check(name="aft").spec
+    assert spec is not None
+    found = exponent(spec, "time", {n: float(n) for n in (512, 2048, 4096)})
+    assert found.claimed == pytest.approx(2)
+    assert found.measured == pytest.approx(1)
+    assert found.verdict == "less"
+    assert Exponent(1.0, 1.1, 0.9).verdict == "ok"
+    assert Exponent(1.0, 1.2, 0.9).verdict == "more"
+    assert Exponent(None, 1.2, 0.9).verdict == ""
+
+
+def test_the_lowering_is_that_of_long_inputs() -> None:
+    module = attnc.compile("softmax", d_model=8, heads=1)
+    usual = next(key for key in module._compiled if not key.training)
+    assert in_words(lowering_taken(module)) == "sdpa"
+    tiled = attnc.compile("softmax", d_model=8, heads=1, lowering="tiled")
+    made = next(iter(tiled._compiled.values()))
+    module._compiled[replace(usual, long=True)] = made
+    assert in_words(lowering_taken(module)) == "tiled"
+    assert in_words({}) == "plain"
+
+
+def test_the_crossing_is_where_it_stays_faster() -> None:
+    found = forms("softmax", {8: 1.0, 16: 3.0, 32: 4.0}, {8: 2.0, 16: 2.0, 32: 8.0})
+    assert found.crossing == 32
+    assert forms("softmax", {8: 3.0}, {8: 2.0}).crossing is None
+
+
+def test_a_peak_counts_what_is_held_at_once() -> None:
+    assert highest([(3, -8), (1, 8), (2, 4), (4, 2)]) == 12
+
+    def hold_two() -> None:
+        first = torch.zeros(1000, dtype=torch.float64)
+        second = torch.zeros(1000, dtype=torch.float64)
+        del first
+        third = torch.zeros(1000, dtype=torch.float64)
+        del second, third
+
+    assert peak_bytes(hold_two, torch.device("cpu")) == 16_000
+
+
+def test_the_memory_of_dense_scores_grows_with_the_pairs() -> None:
+    module = attnc.compile("softmax", d_model=8, heads=1, lowering="dense")
+    sizes = {n: peak_bytes(workload(module, n).step, torch.device("cpu")) for n in (64, 128, 256)}
+    assert slope(sizes) == pytest.approx(2, abs=0.3)
+
+
+def test_heads_are_one_where_a_spec_can() -> None:
+    """The single-head spec derives its heads, and multi-token attention groups them."""
+    result = run_json(
+        "bench", "softmax", "dot_product", "multi_token", "--length", "8", *TINY[2:], "--json"
+    )
+    assert [item["name"] for item in result] == ["softmax", "dot_product", "multi_token"]
+    assert "`heads` is derived" in run("bench", "dot_product", "--heads", "1", code=1).stderr
+
+
+@pytest.mark.parametrize("name", attnc.library())
+def test_every_spec_has_an_example(name: str) -> None:
+    if api.check(name=name).report.errors:
+        pytest.skip("the spec is at fault")
+    module = attnc.compile(name, d_model=32)
+    call = example(module, 16, batch=2)
+    module._bind((), call)  # what the call needs, and that names, kinds and shapes are right

@@ -1,0 +1,60 @@
+"""Corners where a lowering once went wrong: small specs against the oracle."""
+
+from __future__ import annotations
+
+import attnc
+import pytest
+import torch
+from attnc.runtime.oracle import evaluate
+
+HEAD = "attnc: 1\nname: corner\n"
+CORNERS = {
+    "a scale of 0": HEAD + "extends: causal_softmax\nscore: 0 * super\n",
+    "a negative scale": HEAD + "extends: causal_softmax\nscore: -1 * super\n",
+    "queries and keys without b": HEAD
+    + """extends: softmax
+context: same
+weights:
+  r1: {shape: [h, 8, 4]}
+  r2: {shape: [h, 8, 4]}
+score: dot(r1[clip(i, 0, 7)], r2[clip(j, 0, 7)])
+""",
+    "a list with places after the last token": HEAD
+    + """context: same
+axes: {w: 3}
+let:
+  y:
+    attend: {at: "token(context, slot(x) + w - 1)", score: "dot(context[j], x)", value: context}
+out: y
+""",
+    "a normaliser that reduces an axis of what is there": HEAD
+    + """extends: softmax
+context: same
+axes: {u: 2}
+weights: {mix: {shape: [u]}}
+project:
+  q: linear(x, to=[h, u, d_head])
+mask: causal
+score: log(1 + exp(dot(q, k)))
+normalize: sum(mix * s, over=u)
+""",
+}
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("corner", CORNERS)
+def test_corners_agree_with_the_oracle(corner: str, padded: bool) -> None:
+    module = attnc.compile(attnc.loads(CORNERS[corner]), d_model=8, heads=2).double().eval()
+    x = torch.randn(2, 7, 8, dtype=torch.float64)
+    call = {}
+    if padded:
+        call["valid"] = torch.arange(7) < torch.tensor([[4], [7]])
+    wanted = evaluate(module.spec, dict(module.state_dict()), {"x": x}, **call)["x"]
+    torch.testing.assert_close(module(x=x, **call), wanted)
+
+
+def test_a_loss_that_is_a_number_is_one() -> None:
+    text = HEAD + "extends: softmax\ndims: {on: 0}\nlosses: {l: {value: 'where(on > 0, 1, 0)'}}\n"
+    module = attnc.compile(attnc.loads(text), d_model=8, heads=2).train()
+    module(x=torch.randn(2, 7, 8))
+    assert module.losses() == 0
