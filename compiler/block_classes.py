@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 EMPTY, PARTIAL, FULL = 0, 1, 2
+#: beyond this float64 rounds whole numbers
+LARGEST = 2.0**53 - 1
 
 #: smallest and largest value by block, as float64 that broadcasts to (query blocks, key blocks)
 Interval: TypeAlias = tuple[Tensor, Tensor]
@@ -39,16 +41,24 @@ def block_classes(mask: MaskProgram, inputs: Sequence[Interval], shape: tuple[in
     for step in mask:
         if step.op == "const":
             value = torch.tensor(float(step.args[0]), dtype=torch.float64)
-            known.append((value, value))
+            known.append(_exact((value, value)))
         elif step.op == "input":
-            known.append(inputs[step.args[0]])
+            known.append(_exact(inputs[step.args[0]]))
         else:
             rule = _RULES.get(step.op)
             args = [known[place] for place in step.args]
-            known.append(rule(*args) if rule else _unknown(step.op))
+            found = rule(*args) if rule else _unknown(step.op)
+            known.append(found if step.op in _TRUTH else _exact(found))
     low, high = known[-1]
     made = torch.where(low >= 1, FULL, torch.where(high <= 0, EMPTY, PARTIAL))
     return made.to(torch.uint8).expand(shape)
+
+
+def _exact(found: Interval) -> Interval:
+    """The interval, or everything where float64 does not tell ints from their neighbours."""
+    low, high = found
+    exact = (low >= -LARGEST) & (high <= LARGEST)
+    return low.where(exact, -math.inf), high.where(exact, math.inf)
 
 
 def extremes(value: Tensor, dim: int | None, size: int) -> Interval:

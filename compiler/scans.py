@@ -152,6 +152,30 @@ def prefix_product(query: Tensor, key: Tensor, value: Tensor, inclusive: bool) -
     return made.flatten(-3, -2).narrow(-2, 0, length)
 
 
+def prefix_softmax(score: Tensor, value: Tensor, dim: int, inclusive: bool) -> Tensor:
+    """Means of the values so far, weighted by exponentials of scores that queries have no part in.
+
+        y[t] = sum over s < t (inclusive: s <= t) of exp(score[s]) value[s] / the same without value
+
+    score and value have the tokens along `dim` and sizes that broadcast. Sums are kept relative
+    to the largest score so far; where nothing was seen the mean is 0. Linear in T.
+    """
+    score, value = _accumulated(score, value)
+    peak = torch.cummax(score.detach().clamp(min=torch.finfo(score.dtype).min / 2), dim).values
+    length = score.size(dim)
+    earlier = torch.cat([peak.narrow(dim, 0, min(1, length)), peak.narrow(dim, 0, length)], dim)
+    fade = (earlier.narrow(dim, 0, length) - peak).exp()
+    gain = (score - peak).exp()
+    sums = []
+    for added in (gain * value, gain):
+        nothing = torch.zeros_like(added.narrow(dim, 0, min(1, length)))
+        before, _ = scan(fade.expand_as(added), added, nothing, dim)
+        sums.append(before * fade + added if inclusive else before)
+    total, weight = sums
+    there = weight > 0
+    return torch.where(there, total / torch.where(there, weight, 1.0), 0.0)
+
+
 def logarithm(decay: Tensor) -> Tensor:
     """log of a decay that is at least 0; of 0 the smallest that the dtype has, so about -87."""
     kind = torch.promote_types(decay.dtype, torch.float32)

@@ -46,9 +46,10 @@ class Layout:
     masks     for each of them its mask (empty: all) and the arguments that the mask reads
     results   the axes of each result inside a tile, with block and query
     orders    the arguments by which queries are sorted, then the keys of each source; none: as is
-    listed    numbers that each query gathers from lists, counted as pairs
+    listed    numbers that each query gathers from lists, and its keys of a fixed number, as pairs
     beside    other axes over tokens that a query meets
     skips     whether keys may be left out; else every tile sees all of them
+    is_whole  whether `keys` are all that a query can see; else no query is passed over
     """
 
     query: str
@@ -61,6 +62,7 @@ class Layout:
     listed: int
     beside: tuple[str, ...]
     skips: bool
+    is_whole: bool
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,29 @@ class TiledAttend(nn.Module):
 
     def forward(self, *args: Any) -> Any:
         """The results (one tensor, or a tuple) over all queries."""
-        made = self._by_lead(args, self._apart())
+        if self._pays(args):
+            made = self._by_lead(args, self._apart())
+        else:
+            made = self._all(args, in_order=False)
         return made if len(self.layout.results) > 1 else made[0]
+
+    # -- the order of tokens ----------------------------------------------------------------
+
+    def _pays(self, args: Sequence[Any]) -> bool:
+        """Whether fewer blocks are left when tokens are sorted by their labels."""
+        if not any(self.layout.orders) or torch.compiler.is_compiling() or self._is_small(args):
+            return False
+        one = args
+        for axis in self._apart():
+            one = self._narrowed(one, axis, 0)
+        queries, keys, *_ = self.sizes(args)
+        natural = self.classes(args, queries, keys, [None] * (1 + len(keys)))
+        ordered = self.classes(one, queries, keys, self._orders(one))
+        left = [sum(int((item != EMPTY).sum()) for item in found) for found in (natural, ordered)]
+        return left[1] < left[0]
+
+    def _orders(self, args: Sequence[Any]) -> list[Tensor | None]:
+        return [_order(args, places) for places in self.layout.orders]
 
     def _apart(self) -> list[str]:
         """The axes over which the order of tokens varies: each place has tiles of its own."""
@@ -96,30 +119,35 @@ class TiledAttend(nn.Module):
         axes = (axis for place in sorted(sorted_by) for axis in self.layout.inputs[place].axes)
         return [axis for axis in dict.fromkeys(axes) if axis not in tokens]
 
-    def _by_lead(self, args: Sequence[Any], apart: list[str]) -> tuple[Tensor, ...]:
-        """Results for each place along some axes, put together again."""
-        if not apart:
-            return self._all(args)
-        axis, *rest = apart
+    def _narrowed(self, args: Sequence[Any], axis: str, which: int) -> list[Any]:
+        """The arguments at one place along an axis."""
         places = [
             item.sized.index(axis) if axis in item.sized else -1 for item in self.layout.inputs
         ]
-        found = (value.size(n) for value, n in zip(args, places, strict=True) if n >= 0)
-        parts = []
-        for which in range(next(found)):
-            narrowed = [
-                value.narrow(n, which, 1) if n >= 0 else value
-                for value, n in zip(args, places, strict=True)
-            ]
-            parts.append(self._by_lead(narrowed, rest))
+        return [
+            value.narrow(n, which, 1) if n >= 0 else value
+            for value, n in zip(args, places, strict=True)
+        ]
+
+    def _by_lead(self, args: Sequence[Any], apart: list[str]) -> tuple[Tensor, ...]:
+        """Results for each place along some axes, put together again."""
+        if not apart:
+            return self._all(args, in_order=True)
+        axis, *rest = apart
+        size = next(
+            value.size(item.sized.index(axis))
+            for item, value in zip(self.layout.inputs, args, strict=True)
+            if axis in item.sized
+        )
+        parts = [self._by_lead(self._narrowed(args, axis, n), rest) for n in range(size)]
         return tuple(
             torch.cat(items, [a for a in axes if a != self.layout.block].index(axis))
             for items, axes in zip(zip(*parts, strict=True), self.layout.results, strict=True)
         )
 
-    def _all(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
+    def _all(self, args: Sequence[Any], in_order: bool) -> tuple[Tensor, ...]:
         tensors = [item for item in args if isinstance(item, Tensor)]
-        tiles = self.tiles(args)
+        tiles = self.tiles(args, in_order)
         if len(tiles) == 1 and all(keys is None for keys in tiles[0].keys):
             return self.assembled(tiles, [self.run(tiles[0], args)], args)
         if torch.is_grad_enabled() and any(item.requires_grad for item in tensors):
@@ -128,6 +156,10 @@ class TiledAttend(nn.Module):
         return self.assembled(tiles, [self.run(tile, args) for tile in tiles], args)
 
     # -- which tiles ------------------------------------------------------------------------
+
+    def _is_small(self, args: Sequence[Any]) -> bool:
+        queries, keys, others, lead = self.sizes(args)
+        return queries * (sum(keys) + others) * lead <= PAIRS
 
     def sizes(self, args: Sequence[Any]) -> tuple[int, list[int], int, int]:
         """Queries, keys of each source, what else a query meets, and examples times heads."""
@@ -142,21 +174,22 @@ class TiledAttend(nn.Module):
         beside = sum(found.get(axis, 0) for axis in self.layout.beside)
         return queries, keys, self.layout.listed + beside, math.prod(lead)
 
-    def tiles(self, args: Sequence[Any]) -> list[Tile]:
-        """The tiles of a call."""
+    def tiles(self, args: Sequence[Any], in_order: bool = False) -> list[Tile]:
+        """The tiles of a call, of tokens in the order of their labels or as they stand."""
         queries, keys, others, lead = self.sizes(args)
         device = next(item.device for item in args if isinstance(item, Tensor))
         places = torch.arange(queries, device=device)
         everything = (None,) * len(keys)
         row = (sum(keys) + others) * lead
-        if queries * row <= PAIRS or torch.compiler.is_compiling():
+        if self._is_small(args) or torch.compiler.is_compiling():
             return [Tile(places[None], everything, everything)]
-        if not (self.layout.skips and keys):
+        layout = self.layout
+        if not (layout.skips and keys):
             parts = places.split(max(1, PAIRS // row))
             return [Tile(part[None], everything, everything) for part in parts]
-        orders = [_order(args, places) for places in self.layout.orders]
+        orders = [_order(args, places) for places in layout.orders]
         classes = self.classes(args, queries, keys, orders)
-        plan = _Plan(classes, queries, keys, lead, orders, others, device)
+        plan = _Plan(classes, queries, keys, lead, orders, others, layout.is_whole, device)
         nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
         no_keys = (nothing,) * len(keys)  # where no query sees any key, one that sees none
         return list(plan.tiles()) or [Tile(nothing, no_keys, everything)]
@@ -335,17 +368,19 @@ class _Plan:
         lead: int,
         orders: list[Tensor | None],
         listed: int,
+        is_whole: bool,
         device: torch.device,
     ) -> None:
         self.classes, self.queries, self.keys = classes, queries, keys
         self.lead, self.orders, self.listed, self.device = lead, orders, listed, device
+        self.is_whole = is_whole
 
     def tiles(self) -> Iterator[Tile]:
         """Rows of few key blocks many at a time, each with its keys; long rows with neighbours."""
         counts = torch.stack([(item != EMPTY).sum(1) for item in self.classes], 1)
         total = counts.sum(1)
-        if self.listed:
-            total = total + 1  # rows that see nothing but their lists
+        if not self.is_whole:
+            total = total + 1  # rows that see nothing but lists and other sources
         long = total > LONG_ROW
         if self.queries % BLOCK:
             long[-1] = True  # a block of fewer queries goes by itself
@@ -354,7 +389,7 @@ class _Plan:
         for count in counts[~long & (total > 0)].unique(dim=0):
             chosen = ((counts == count).all(1) & ~long).nonzero()[:, 0]
             row = BLOCK * int(count.sum()) + self.listed
-            many = max(1, PAIRS // (BLOCK * row * self.lead))
+            many = max(1, PAIRS // max(1, BLOCK * row * self.lead))
             for rows in chosen.split(many):
                 yield self._short(rows, count.tolist())
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..dsl.core import Attend, Node, TypedSpec, map_operands, operands, walk
 from ..dsl.source import Span
+from .lengths import tokens_inside
 
 if TYPE_CHECKING:
+    from ..compiler.lower import Choice
     from .module import Module
 
 _DOT = "score: dot(q, k) / sqrt(d_head), plus terms without feature dims"
@@ -47,16 +49,17 @@ class Chosen:
         return {"attend": self.name, "lowering": self.lowering, "refusals": refusals}
 
 
-def chosen(module: Module) -> list[Chosen]:
-    """The choice of every attend, those of inner specs under their path."""
+def chosen(module: Module, length: int = 1) -> list[Chosen]:
+    """The choice of every attend in a call of so many tokens, those of inner specs by path."""
     from .module import Module as Compiled
 
+    tokens = dict(tokens_inside(module.spec, length, length))
     found = []
     for path, inner in module.named_modules():
         if isinstance(inner, Compiled):
-            for choice in inner.choices():
+            for choice in inner.choices(*tokens.get(path, (length, length))):
                 name = f"{path}.{choice.name}" if path else choice.name
-                found.append(Chosen(name, choice.lowering, tuple(_reasons(inner.spec, choice))))
+                found.append(Chosen(name, choice.lowering, tuple(_reasons(inner, choice))))
     return found
 
 
@@ -75,13 +78,24 @@ def explain(module: Module) -> str:
     return "\n".join(lines)
 
 
-def _reasons(spec: TypedSpec, choice: Any) -> Iterator[Reason]:
+def _reasons(module: Module, choice: Choice) -> Iterator[Reason]:
+    spec = module.spec
     attend = _attend(spec, choice.name)
     for lowering, refusal in choice.refusals:
-        node = getattr(refusal, "node", None)
-        span = _span(spec, node, attend)
+        span = _span(spec, refusal.node, attend)
         edit = refusal.edit or (_DOT if lowering == "sdpa" and "loop" not in refusal.reason else "")
         yield Reason(lowering, refusal.reason, edit, span)
+    if attend is not None and module.options.lowering == "auto":
+        yield from _unsuited(choice)
+
+
+def _unsuited(choice: Choice) -> Iterator[Reason]:
+    """What fits and is not taken for the number of pairs."""
+    refused = dict(choice.refusals)
+    if "sdpa" not in refused and choice.lowering != "sdpa":
+        yield Reason("sdpa", "with a mask or a bias it forms all pairs, which are many here", "", None)
+    if "tiled" not in refused and choice.lowering == "dense":
+        yield Reason("tiled", "the pairs are few enough to be formed at once", "", None)
 
 
 def _attend(spec: TypedSpec, name: str) -> Attend | None:

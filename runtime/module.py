@@ -35,7 +35,7 @@ from ..dsl.core import (
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
 from . import initial
-from .explanation import explain
+from .explanation import chosen, explain
 
 Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled"]
 FUSED = ("sdpa", "linear", "tiled", "chunked")
@@ -581,17 +581,19 @@ class Module(nn.Module):
 
     @property
     def lowering(self) -> dict[str, str]:
-        """Which lowering each attend takes, by name; inner specs under their own."""
-        compiled = self.compiled(self._usual())
-        found = {choice.name: choice.lowering for choice in compiled.lowered.choices}
-        for path, module in self.named_modules():
-            if isinstance(module, Module) and module is not self:
-                found.update({f"{path}.{name}": kind for name, kind in module.lowering.items()})
-        return found
+        """Which lowering each attend takes in short calls, by name; inner specs under their own."""
+        return self.lowering_at(1)
 
-    def choices(self) -> tuple[Choice, ...]:
+    def lowering_at(self, length: int) -> dict[str, str]:
+        """Which lowering each attend takes in calls of so many tokens."""
+        return {item.name: item.lowering for item in chosen(self, length)}
+
+    def choices(self, queries: int = 1, keys: int = 1) -> tuple[Choice, ...]:
         """The lowering of each attend of this spec, with the reasons against the others."""
-        return self.compiled(self._usual()).lowered.choices
+        signature = self._usual()
+        if self.options.lowering == "auto" and queries * max(queries, keys) >= LONG:
+            signature = replace(signature, long=True)
+        return self.compiled(signature).lowered.choices
 
     def explain(self) -> str:
         """Which lowering each attend takes, and why not another: line, reason, smallest edit."""

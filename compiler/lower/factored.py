@@ -7,6 +7,7 @@ It fits where the score is made of dot products, sums and products of what depen
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import const, fill, pointwise, real
 from .. import scans
-from ..normalizer import uses_scores
+from ..normalizer import softmax_argument, uses_scores
 from ..program import Program
 from .emitter import Value, by_rank
 from .linear_loop import sequence
@@ -60,6 +61,15 @@ class Match:
     past: str
 
 
+@dataclass(frozen=True)
+class KeySoftmax:
+    """A softmax over the past of scores that depend on the key alone: a mean that runs along."""
+
+    score: Node
+    value: Node
+    past: str
+
+
 class _Unfit(Exception):
     def __init__(self, reason: str, node: Node) -> None:
         self.reason, self.node = reason, node
@@ -67,12 +77,16 @@ class _Unfit(Exception):
 
 
 def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
-    """What emits the two products, or why they do not fit."""
+    """What emits an attend without its pairs, or why that does not fit."""
     found = match(node, program, parts)
-    return found if isinstance(found, Refusal) else lambda e: _emit(e, node, found)
+    if isinstance(found, Match):
+        return lambda e: _emit(e, node, found)
+    if isinstance(found, KeySoftmax):
+        return lambda e: _emit_of_keys(e, node, found)
+    return found
 
 
-def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
+def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | KeySoftmax | Refusal:
     """Whether the scores of an attend factor, and nothing needs them one by one."""
     if len(node.sources) != 1 or node.sources[0].at is not None:
         return Refusal("it has several sources or a list of keys", node, "one source with a mask")
@@ -84,6 +98,9 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
         return Refusal(f"its {names} are read", node, f"do not read .{names}")
     if node.dropout and program.signature.training:
         return Refusal("its weights are dropped one by one", node, "dropout: 0")
+    argument = softmax_argument(node.normalize)
+    if argument is not None and isinstance(argument[0], Scores):
+        return _match_softmax(node, program)
     if not _is_linear(node.normalize, node.joint):
         return Refusal("its weights are no multiple of its scores", node.normalize, "normalize: s")
     factors = _Factors(node.query, node.joint)
@@ -103,6 +120,27 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
     except _Unfit as error:
         return Refusal(error.reason, error.node)
     return Match(left, right, _plain(source.value), past)
+
+
+def _match_softmax(node: Attend, program: Program) -> KeySoftmax | Refusal:
+    source = node.sources[0]
+    if node.query in source.score.type.axes or node.joint not in source.score.type.axes:
+        return Refusal("its weights are no multiple of its scores", node.normalize, "normalize: s")
+    score, past = real(_plain(source.score)), "all"
+    factors = _Factors(node.query, node.joint)
+    try:
+        for condition in _conditions(source.mask):
+            if factors.side(condition) == "pair":
+                past = _past(condition, node, program)
+            elif factors.side(condition) == "key":
+                score = pointwise("where", _plain(condition), score, const(-math.inf))
+            else:
+                raise _Unfit("its mask hides whole rows", condition)
+        if past == "all" or node.query in source.value.type.axes:
+            raise _Unfit("its rows are all the same", source.score)
+    except _Unfit as error:
+        return Refusal(error.reason, error.node)
+    return KeySoftmax(score, _plain(source.value), past)
 
 
 def _is_linear(node: Node, joint: Axis) -> bool:
@@ -321,6 +359,17 @@ def _emit(e: Dense, node: Attend, found: Match) -> Value:
             result = DimToAxis(Type(Kind.REAL, axes, result.type.dims[1:]), result, axis)
     assert result.type.dims == dims
     return e.lower(result)
+
+
+def _emit_of_keys(e: Dense, node: Attend, found: KeySoftmax) -> Value:
+    score, value = (
+        e.renamed(e.lower(item), node.joint, node.query) for item in (found.score, found.value)
+    )
+    rest = by_rank(a for item in (score, value) for a in item.axes if a != node.query)
+    axes = (*rest, node.query)
+    tensors = [sequence(e, item, axes, node.query, value.dims) for item in (score, value)]
+    made = e.call(scans.prefix_softmax, *tensors, len(rest), found.past == "upto")
+    return e.arrange(made, axes, value.dims, wide=True)
 
 
 def _leaf(

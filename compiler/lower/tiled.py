@@ -156,6 +156,12 @@ def _orders_keys(node: Attend) -> bool:
     return False
 
 
+def _shares_keys(node: Attend) -> bool:
+    """Whether two sources have one key axis, of which a tile has but one choice."""
+    axes = [axis for source in node.sources for axis in source.axes]
+    return len(axes) > len(set(axes))
+
+
 # -- emitting -------------------------------------------------------------------------------
 
 
@@ -176,7 +182,8 @@ def _emit(e: Dense, node: Attend, with_lse: bool) -> Value:
         _orders(tile),
         _listed(node),
         _names(_beside(node)),
-        not _orders_keys(node),
+        not (_orders_keys(node) or _shares_keys(node)),
+        len(tile.sources) == len(node.sources),
     )
     name = e.submodule("tiles", TiledAttend(layout, masked, unmasked))
     made = e.module(name, *(value.node for value in tile.given.values()))
@@ -209,13 +216,15 @@ def _beside(node: Attend) -> tuple[Axis, ...]:
 
 
 def _listed(node: Attend) -> int:
-    """How many numbers a query gathers from its lists, counted as pairs."""
+    """How many numbers a query gathers from its lists, counted as pairs; and its fixed keys."""
     total = 0
     for source in node.sources:
+        fixed = [axis.size.value for axis in source.axes if axis.size is not None]
         if source.at is not None:
-            sizes = [axis.size.value for axis in source.axes if axis.size is not None]
             width = math.prod(dim.value for dim in source.value.type.dims)
-            total += math.prod(sizes) * max(1, width // 4)
+            total += math.prod(fixed) * max(1, width // 4)
+        elif len(fixed) == len(source.axes):
+            total += math.prod(fixed)
     return total
 
 

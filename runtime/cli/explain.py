@@ -62,7 +62,7 @@ class Explanation:
         try:
             module = compiled(document, dims)
             with plain_refusals():
-                self.chosen = chosen(module)
+                self.chosen = chosen(module, length)
         except click.ClickException as error:
             self.refused = error.message
 

@@ -15,7 +15,7 @@ import torch
 from ..module import Module
 from .growth import Exponent, exponent
 from .memory import peak_bytes
-from .workload import FAILURES, lowering_taken, workload
+from .workload import FAILURES, workload
 
 #: the part of a form's seconds that finds how far it goes; what is left is for repeats
 EXPLORING = 0.5
@@ -57,7 +57,7 @@ class Form:
     @property
     def lowering(self) -> dict[str, str]:
         """The lowering of each attend and loop, at the longest inputs so far."""
-        return lowering_taken(self.module)
+        return self.module.lowering_at(max(self.lengths, default=1))
 
     def median(self, what: str, length: int) -> float:
         """The median of `forward` or `step` in seconds."""

@@ -66,23 +66,6 @@ def _leaf(value: Tensor) -> Tensor:
     return value.detach().requires_grad_(value.is_floating_point())
 
 
-def lowering_taken(module: Module) -> dict[str, str]:
-    """The lowering of each attend and loop at the longest inputs that a module has met.
-
-    `module.lowering` is that of short ones: for long ones a module may choose another.
-    """
-    found: dict[str, str] = {}
-    for path, inner in module.named_modules():
-        if isinstance(inner, Module):
-            met = {key: made for key, made in inner._compiled.items() if not key.wants}
-            longest = [made for key, made in met.items() if key.long] or list(met.values())
-            for made in longest:
-                for choice in made.lowered.choices:
-                    name = f"{path}.{choice.name}" if path else choice.name
-                    found[name] = choice.lowering
-    return found
-
-
 def in_words(lowering: dict[str, str]) -> str:
     """`dense, sdpa`; `plain` where there is neither an attend nor a loop."""
     return ", ".join(sorted(set(lowering.values()))) or "plain"

@@ -192,3 +192,22 @@ def test_what_is_linear_runs_in_chunks(form: str) -> None:
     plain.load_state_dict(made.state_dict())
     x = torch.randn(2, 40, 8, dtype=WIDE)
     torch.testing.assert_close(made(x=x), plain(x=x))
+
+
+@pytest.mark.parametrize("mask", ["causal", "j < i"])
+def test_a_softmax_over_the_past_of_key_scores_runs_along(mask: str) -> None:
+    text = f"attnc: 1\nname: means\nextends: [aft]\ncontext: same\nmask: {mask}\n"
+    module, plain = (
+        attnc.compile(attnc.loads(text), d_model=8, heads=2, form="simple", lowering=low).double()
+        for low in ("auto", "dense")
+    )
+    assert module.lowering == {"heads": "linear"}
+    plain.load_state_dict(module.state_dict())
+    for length in (1, 7, 40):
+        x = (30 * torch.randn(2, length, 8, dtype=WIDE)).requires_grad_()
+        valid = torch.arange(length) >= torch.tensor([[0], [3]])
+        for call in ({}, {"valid": valid}):
+            made, wanted = module(x=x, **call), plain(x=x, **call)
+            torch.testing.assert_close(made, wanted)
+            grads = (torch.autograd.grad(item.square().sum(), x) for item in (made, wanted))
+            torch.testing.assert_close(*grads)
