@@ -532,11 +532,11 @@ class _Reading:
         raise _Unfit
 
     def _written_vector(self, node: Node) -> _State:
-        if not self.depends(node):
+        if not self.depends(node) and node.type.dims:
             return _State(has_state=False, writes=((_Row(ONE, ONE, {}), node),))
         if isinstance(node, Map) and node.op == "*":
             row, key = node.args if self.depends(node.args[0]) else node.args[::-1]
-            if not row.type.dims and not self.depends(key):
+            if key.type.dims and not row.type.dims and not self.depends(key):
                 return _State(has_state=False, writes=((self.row(row), key),))
         raise _Unfit
 

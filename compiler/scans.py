@@ -177,9 +177,11 @@ def prefix_softmax(score: Tensor, value: Tensor, dim: int, inclusive: bool) -> T
 
 
 def logarithm(decay: Tensor) -> Tensor:
-    """log of a decay that is at least 0; of 0 the smallest that the dtype has, so about -87."""
+    """log of a decay that is at least 0; 0 is raised to about 1e-19, where it has a gradient still."""
     kind = torch.promote_types(decay.dtype, torch.float32)
-    return decay.to(kind).clamp(min=torch.finfo(kind).tiny).log()
+    decay = decay.to(kind)
+    least = math.sqrt(torch.finfo(kind).tiny)
+    return (decay + (least - decay).clamp(min=0).detach()).log()
 
 
 def matrix_scan(

@@ -22,6 +22,8 @@ PAIRS = 1 << 21
 LONG_ROW = 12
 #: query blocks that go together then
 TOGETHER = 4
+#: share of blocks from which on leaving out the others is not worth more than one tile
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Layout:
     orders    the arguments by which queries are sorted, then the keys of each source; none: as is
     listed    numbers that each query gathers from lists, and its keys of a fixed number, as pairs
     beside    other axes over tokens that a query meets
+    width     numbers that the pair loop holds for a pair
     skips     whether keys may be left out; else every tile sees all of them
     is_whole  whether `keys` are all that a query can see; else no query is passed over
     """
@@ -61,6 +64,7 @@ class Layout:
     orders: tuple[tuple[int, ...], ...]
     listed: int
     beside: tuple[str, ...]
+    width: int
     skips: bool
     is_whole: bool
 
@@ -159,7 +163,7 @@ class TiledAttend(nn.Module):
 
     def _is_small(self, args: Sequence[Any]) -> bool:
         queries, keys, others, lead = self.sizes(args)
-        return queries * (sum(keys) + others) * lead <= PAIRS
+        return queries * (sum(keys) + others) * lead <= PAIRS // 8
 
     def sizes(self, args: Sequence[Any]) -> tuple[int, list[int], int, int]:
         """Queries, keys of each source, what else a query meets, and examples times heads."""
@@ -172,7 +176,7 @@ class TiledAttend(nn.Module):
         queries = found.get(self.layout.query, 1)
         keys = [found.get(axis, 1) for axis in self.layout.keys]
         beside = sum(found.get(axis, 0) for axis in self.layout.beside)
-        return queries, keys, self.layout.listed + beside, math.prod(lead)
+        return queries, keys, self.layout.listed + beside, math.prod(lead) * self.layout.width
 
     def tiles(self, args: Sequence[Any], in_order: bool = False) -> list[Tile]:
         """The tiles of a call, of tokens in the order of their labels or as they stand."""
@@ -187,8 +191,12 @@ class TiledAttend(nn.Module):
         if not (layout.skips and keys):
             parts = places.split(max(1, PAIRS // row))
             return [Tile(part[None], everything, everything) for part in parts]
-        orders = [_order(args, places) for places in layout.orders]
+        natural: list[Tensor | None] = [None] * (1 + len(keys))
+        orders = self._orders(args) if in_order else natural
         classes = self.classes(args, queries, keys, orders)
+        left = sum(float((item != EMPTY).double().mean()) for item in classes) / len(classes)
+        if queries * row <= PAIRS and left > MOSTLY:
+            return [Tile(places[None], everything, everything)]
         plan = _Plan(classes, queries, keys, lead, orders, others, layout.is_whole, device)
         nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
         no_keys = (nothing,) * len(keys)  # where no query sees any key, one that sees none

@@ -411,6 +411,8 @@ def entmax(scores: Tensor, present: Tensor | None, alpha: float | Tensor, dim: i
     """
     slope = alpha - 1.0
     z = scores * slope
+    if not isinstance(z.size(dim), torch.SymInt) and z.size(dim) == 0:
+        return z
     if present is not None:
         z = torch.where(present, z, -math.inf)
         some = present.any(dim, True)
@@ -518,6 +520,12 @@ def any_of(value: Tensor, dims: Sequence[int]) -> Tensor:
 def all_of(value: Tensor, dims: Sequence[int]) -> Tensor:
     """Whether all hold."""
     return torch.logical_not(any_of(torch.logical_not(value), dims))
+
+
+def flat_place(first: Tensor, second: Tensor, rows: int, columns: int) -> Tensor:
+    """The row-major place of a pair of places; -1 where one of them is outside."""
+    inside = (first >= 0) & (first < rows) & (second >= 0) & (second < columns)
+    return torch.where(inside, first * columns + second, -1)
 
 
 def running_sum(value: Tensor, dim: int, reverse: bool, exclusive: bool) -> Tensor:

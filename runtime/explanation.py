@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dsl.core import Attend, Node, TypedSpec, map_operands, operands, walk
 from ..dsl.source import Span
-from .lengths import tokens_inside
+from .lengths import called
 
 if TYPE_CHECKING:
     from ..compiler.lower import Choice
@@ -53,20 +53,20 @@ def chosen(module: Module, length: int = 1) -> list[Chosen]:
     """The choice of every attend in a call of so many tokens, those of inner specs by path."""
     from .module import Module as Compiled
 
-    tokens = dict(tokens_inside(module.spec, length, length))
     found = []
-    for path, inner in module.named_modules():
-        if isinstance(inner, Compiled):
-            for choice in inner.choices(*tokens.get(path, (length, length))):
-                name = f"{path}.{choice.name}" if path else choice.name
-                found.append(Chosen(name, choice.lowering, tuple(_reasons(inner, choice))))
+    for call in called(module.spec, length, length):
+        inner = module.get_submodule(call.path)
+        assert isinstance(inner, Compiled)
+        for choice in inner.choices(call.is_long):
+            name = f"{call.path}.{choice.name}" if call.path else choice.name
+            found.append(Chosen(name, choice.lowering, tuple(_reasons(inner, choice))))
     return found
 
 
-def explain(module: Module) -> str:
+def explain(module: Module, length: int = 1) -> str:
     """The lowering of every attend, and of each other lowering why it was not taken."""
     lines = []
-    for item in chosen(module):
+    for item in chosen(module, length):
         lines.append(f"{item.name} takes {item.lowering}")
         for reason in item.refusals:
             lines.append(f"  not {reason.lowering}: {reason.reason}")
@@ -93,7 +93,9 @@ def _unsuited(choice: Choice) -> Iterator[Reason]:
     """What fits and is not taken for the number of pairs."""
     refused = dict(choice.refusals)
     if "sdpa" not in refused and choice.lowering != "sdpa":
-        yield Reason("sdpa", "with a mask or a bias it forms all pairs, which are many here", "", None)
+        yield Reason(
+            "sdpa", "with a mask or a bias it forms all pairs, which are many here", "", None
+        )
     if "tiled" not in refused and choice.lowering == "dense":
         yield Reason("tiled", "the pairs are few enough to be formed at once", "", None)
 

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ..dsl.core import Node, TypedSpec, Use, walk
 
+#: pairs of queries and keys from which on attends without a fused function go in tiles
+LONG = 1 << 20
 
-def tokens_inside(spec: TypedSpec, queries: int, keys: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Path, queries and keys of a spec (under no name) and of every spec inside.
+
+@dataclass(frozen=True)
+class Called:
+    """A spec, under its path, and the numbers of queries and keys that it is called with."""
+
+    path: str
+    spec: TypedSpec
+    queries: int
+    keys: int
+
+    @property
+    def is_long(self) -> bool:
+        """Whether there are so many pairs that tiles pay."""
+        return self.queries * max(self.queries, self.keys) >= LONG
+
+
+def called(spec: TypedSpec, queries: int, keys: int) -> Iterator[Called]:
+    """A spec (under no name) and every spec inside, in a call of so many tokens.
 
     Derived token sets count as many as the queries, which they do not exceed.
     """
-    yield "", (queries, keys)
+    yield Called("", spec, queries, keys)
     sizes = {"x": queries, "context": keys}
-    for node in walk(*spec.outputs.values()):
-        if isinstance(node, Use):
-            given = dict(zip(node.keys, node.args, strict=True))
-            x = _count(given.get("x"), sizes, queries)
-            context = _count(given.get("context"), sizes, x)
-            for path, counts in tokens_inside(spec.uses[node.name], x, context):
-                yield f"{node.name}.{path}" if path else node.name, counts
+    losses = (loss.value for loss in spec.losses.values())
+    nodes = walk(*spec.outputs.values(), *spec.updates.values(), *losses)
+    uses = {node.name: node for node in nodes if isinstance(node, Use)}
+    for name, node in uses.items():
+        given = dict(zip(node.keys, node.args, strict=True))
+        x = _count(given.get("x"), sizes, queries)
+        context = _count(given.get("context"), sizes, x)
+        for inner in called(spec.uses[name], x, context):
+            yield replace(inner, path=f"{name}.{inner.path}".rstrip("."))
 
 
 def _count(node: Node | None, sizes: Mapping[str, int], default: int) -> int:

@@ -36,12 +36,11 @@ from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
 from . import initial
 from .explanation import chosen, explain
+from .lengths import LONG
 
 Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled"]
 FUSED = ("sdpa", "linear", "tiled", "chunked")
 LOOPS = ("chunked", "loop")
-#: pairs of queries and keys from which on attends without a fused function go in tiles
-LONG = 1 << 20
 Function = Callable[..., Any]
 
 
@@ -355,9 +354,9 @@ class Module(nn.Module):
         call_seed = inputs.pop("call_seed", None)
         given = self._bind(_positional(x, context, *more), inputs)
         signature = self._signature(_optional(given, self))
-        if self._is_long(given):
-            signature = replace(signature, long=True)
         compiled = self.compiled(signature)
+        if self._is_long(given):  # besides, so that torch.compile finds the other after this call
+            compiled = self.compiled(replace(signature, long=True))
         made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         if not signature.training:
             return made
@@ -367,12 +366,9 @@ class Module(nn.Module):
         """Whether there are so many pairs that tiles pay; tracers and transforms want one graph."""
         if self.options.lowering != "auto" or _is_transformed():
             return False
-        place = 2 if self.options.core else 1
-        lengths = [
-            value.size(place)
-            for name, value in given.items()
-            if (self.options.core or name in ("x", "context")) and value.dim() > place
-        ]
+        place, tokens = (2, self.spec.project) if self.options.core else (1, ("x", "context"))
+        known = [given[name] for name in tokens if name in given]
+        lengths = [value.size(place) for value in known if value.dim() > place]
         return bool(lengths) and max(lengths) * lengths[0] >= LONG
 
     def _keep_aside(self, made: Any) -> Any:
@@ -588,16 +584,16 @@ class Module(nn.Module):
         """Which lowering each attend takes in calls of so many tokens."""
         return {item.name: item.lowering for item in chosen(self, length)}
 
-    def choices(self, queries: int = 1, keys: int = 1) -> tuple[Choice, ...]:
+    def choices(self, is_long: bool = False) -> tuple[Choice, ...]:
         """The lowering of each attend of this spec, with the reasons against the others."""
         signature = self._usual()
-        if self.options.lowering == "auto" and queries * max(queries, keys) >= LONG:
+        if is_long and self.options.lowering == "auto":
             signature = replace(signature, long=True)
         return self.compiled(signature).lowered.choices
 
-    def explain(self) -> str:
+    def explain(self, length: int = 1) -> str:
         """Which lowering each attend takes, and why not another: line, reason, smallest edit."""
-        return explain(self)
+        return explain(self, length)
 
     def extra_repr(self) -> str:
         dims = ", ".join(f"{name}={value}" for name, value in list(self.spec.dims.items())[:6])

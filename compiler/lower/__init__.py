@@ -12,11 +12,13 @@ from torch import fx, nn
 
 from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, Tree, walk
 from .. import recurrences
+from ..matching.refusal import Refusal
+from ..matching.sdpa import is_streamed
 from ..program import OFFSETS, VALIDITY, Program
 from . import factored, sdpa, tiled
 from .dense import Dense
+from .emit import Emit
 from .emitter import NotLowered, Value, by_rank, drop_unused
-from .refusal import Emit, Refusal
 
 #: the lowerings of attends besides the dense form, in the order in which `auto` takes them
 LOWERINGS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Emit | Refusal]], ...] = (
@@ -189,7 +191,7 @@ def _suits(lowering: str, node: Attend, program: Program) -> bool:
     """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
     long = program.signature.long
     if lowering == "sdpa":
-        return not long or sdpa.is_streamed(node, program)
+        return not long or is_streamed(node, program)
     return lowering != "tiled" or long
 
 

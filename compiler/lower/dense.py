@@ -73,8 +73,8 @@ from . import (
     stencils,
     uses,
 )
+from .emit import Emit
 from .emitter import Emitter, NotLowered, Value
-from .refusal import Emit
 
 
 class Dense(Emitter):

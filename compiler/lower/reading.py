@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...dsl.core import Axis, Index, KvHead, Map, Node, Read, ReadDim
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
-from .emitter import Value
+from .emitter import Value, by_rank
 from .layout import flattened, ordered, same_size, unflattened
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def _plain_index(node: Node) -> Axis | None:
 
 def read(e: Dense, node: Read) -> Value:
     """The argument read along one axis; a rename where every token is read at its own place."""
+    if isinstance(node.arg, Read) and _is_pair(node, node.arg):
+        return _read_pair(e, node, node.arg)
     arg = e.lower(node.arg)
     if node.axis not in arg.axes:
         return arg
@@ -35,6 +38,33 @@ def read(e: Dense, node: Read) -> Value:
     index = e.lower(node.index)
     checked = bounds(node.index, e.spec)[0] < 0 or may_be_beyond(node.index)
     return read_at(e, arg, node.axis, index, checked)
+
+
+def _is_pair(outer: Read, inner: Read) -> bool:
+    """Whether two reads in a row go along together, so that one alone would read all pairs."""
+    both = outer.index.type.axes & inner.index.type.axes
+    together = any(axis.role == "token" and axis not in inner.arg.type.axes for axis in both)
+    plain = any(
+        isinstance(item.index, KvHead) or _plain_index(item.index) for item in (outer, inner)
+    )
+    return together and not plain and {outer.axis, inner.axis} <= inner.arg.type.axes
+
+
+def _read_pair(e: Dense, outer: Read, inner: Read) -> Value:
+    """Two axes read at once: one axis of both, at the row-major place."""
+    arg = e.lower(inner.arg)
+    if not {outer.axis, inner.axis} <= set(arg.axes):
+        return read_at(e, e.lower(inner), outer.axis, e.lower(outer.index), checked=True)
+    rest = tuple(axis for axis in arg.axes if axis not in (outer.axis, inner.axis))
+    moved = ordered(e, arg, (*rest, inner.axis, outer.axis))
+    first, second = e.lower(inner.index), e.lower(outer.index)
+    axes = by_rank((*first.axes, *second.axes))
+    sizes = (e.size(inner.axis), e.size(outer.axis))
+    places = e.call(ops.flat_place, e.align(first, axes), e.align(second, axes), *sizes)
+    merged = replace(outer.axis, name=f"{inner.axis}, {outer.axis}")
+    flat = Value(e.method("flatten", moved, len(rest), len(rest) + 1), (*rest, merged), arg.dims)
+    found = read_at(e, flat, merged, Value(places, axes), checked=True)
+    return replace(found, wide=arg.wide)
 
 
 def may_be_beyond(index: Node) -> bool:

@@ -40,8 +40,10 @@ def loop(
     """
     carries = list(inits)
     yields: list[list[Tensor]] = []
+    # unbound, not read one by one, whose backward would be quadratic in the tokens
+    now = list(zip(*(row.unbind(0) for row in rows), strict=True)) if rows else [()] * length
     for place in range(length):
-        made = step(*carries, *(row[place] for row in rows), *fixed)
+        made = step(*carries, *now[place], *fixed)
         carries, out = list(made[: len(inits)]), list(made[len(inits) :])
         yields.append(out)
     count = len(yields[0]) if yields else 0

@@ -1,6 +1,6 @@
 """The tiled lowering: the dense form of a few queries and the keys that they may see, in turns.
 
-It fits every attend whose rows do not depend on each other. What does not depend on query and key together is computed outside, for all tokens; the rest becomes the graph of a tile, in which every array over queries or keys has a block axis besides.
+The pair loop of an attend becomes the graph of a tile, in which every array over queries or keys has a block axis besides.
 """
 
 from __future__ import annotations
@@ -15,13 +15,10 @@ import torch
 from torch import fx
 
 from ...dsl.core import (
-    Arg,
     Attend,
     AttendSource,
     Axis,
-    Choose,
     Const,
-    Draw,
     Kind,
     Linear,
     Map,
@@ -30,139 +27,37 @@ from ...dsl.core import (
     Param,
     Part,
     Read,
-    Recur,
-    Reduce,
-    Scan,
-    Scores,
-    Segment,
-    Sort,
-    Stencil,
-    Top,
     Type,
-    Use,
     map_operands,
-    operands,
 )
 from ...dsl.elaborate.typing import pointwise
 from ..block_classes import Instruction, MaskProgram
 from ..labels import labels_of
-from ..normalizer import uses_scores
+from ..matching.refusal import Refusal
+from ..matching.rows import (
+    arguments,
+    inside,
+    is_outside,
+    keys_of,
+    match,
+    orders_keys,
+    shares_keys,
+    tiled_sources,
+)
 from ..program import Program
 from ..tiles import Input, Layout, TiledAttend
 from . import attend
 from .dense import Dense
+from .emit import Emit
 from .emitter import Value, by_rank, drop_unused
-from .refusal import Emit, Refusal
 
 BLOCK = Axis("block#", "token", 9, None, "block#")
-ORDERS = (Scan, Sort, Top, Choose, Segment, Stencil)
 
 
 def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
     """What emits the tiles, or why rows cannot be computed by themselves."""
-    wanted = parts - {"lse"}
-    if wanted:
-        names = ", ".join(sorted(wanted))
-        return Refusal(f"its {names} are read", node, f"do not read .{names}")
-    if node.query not in node.type.axes or not (_tiled_sources(node) or _edges(node)):
-        return Refusal("its keys are of a fixed number: nothing to put in tiles", node)
-    for item in _inside(node):
-        if isinstance(item, Use):
-            return Refusal("a spec is used for every pair", item)
-        if _mixes_rows(item, node.query):
-            return Refusal("its rows depend on each other", item)
-    return lambda e: _emit(e, node, "lse" in parts)
-
-
-def _tiled_sources(node: Attend) -> dict[int, Axis]:
-    """Sources over the tokens of a call, whose keys go into the tiles: place and key axis."""
-    found: dict[int, Axis] = {}
-    for place, source in enumerate(node.sources):
-        axis = source.axes[0]
-        plain = source.at is None and len(source.axes) == 1 and axis.size is None
-        if plain and axis not in found.values() and axis != node.query:
-            found[place] = axis
-    return found
-
-
-def _edges(node: Attend) -> frozenset[Axis]:
-    """The edge axes of sources that are lists, whose keys are gathered tile by tile."""
-    return frozenset(
-        axis for source in node.sources if source.at is not None for axis in source.axes
-    )
-
-
-def _inside(node: Attend) -> list[Node]:
-    """What is computed in the tiles: the pair loop and the normaliser."""
-    keys = _keys(node)
-    return [item for item in _reached(node) if not _is_outside(item, node.query, keys)]
-
-
-def _arguments(node: Attend) -> list[Node]:
-    """What goes into the tiles, each once."""
-    keys = _keys(node)
-    return [item for item in _reached(node) if _is_outside(item, node.query, keys)]
-
-
-def _reached(node: Attend) -> list[Node]:
-    """The nodes of the fields of an attend, down to those that are computed outside."""
-    keys = _keys(node)
-    fields = (f for s in node.sources for f in (s.mask, s.at, s.score, s.value) if f is not None)
-    found: dict[Node, None] = {}
-    stack = [node.normalize, *reversed(list(fields))]
-    while stack:
-        item = stack.pop()
-        if item not in found:
-            found[item] = None
-            if not _is_outside(item, node.query, keys):
-                stack.extend(operands(item))
-    return list(found)
-
-
-def _keys(node: Attend) -> frozenset[Axis]:
-    return frozenset({node.joint, *_tiled_sources(node).values()}) | _edges(node)
-
-
-def _is_outside(node: Node, query: Axis, keys: frozenset[Axis]) -> bool:
-    """Whether a value is an argument of the tiles: all that is not over queries and their keys."""
-    if isinstance(node, Scores | Const):
-        return False
-    if isinstance(node, Part | Attend | Param | Recur | Draw):
-        return True
-    if isinstance(node, Arg) and not isinstance(node.value, Read):
-        return True  # a gather by pairs stays in the tiles
-    pair = query in node.type.axes and bool(keys & node.type.axes)
-    return not pair and not uses_scores(node)
-
-
-def _mixes_rows(node: Node, query: Axis) -> bool:
-    match node:
-        case Scan(axis=axis) | Choose(axis=axis) | Top(axis=axis):
-            return axis == query
-        case Stencil(axes=axes) | Sort(axes=axes) | Segment(axes=axes) | Reduce(axes=axes):
-            return query in axes
-    return False
-
-
-def _orders_keys(node: Attend) -> bool:
-    """Whether leaving out keys that are not there could change what is left."""
-    keys = _keys(node)
-    for item in _inside(node):
-        if isinstance(item, ORDERS):
-            return True
-        if isinstance(item, Reduce) and keys & set(item.axes):
-            # in the normaliser reductions run over what is there
-            return not uses_scores(item)
-    return False
-
-
-def _shares_keys(node: Attend) -> bool:
-    """Whether two sources have one key axis, of which a tile has but one choice."""
-    axes = [axis for source in node.sources for axis in source.axes]
-    return len(axes) > len(set(axes))
-
-
-# -- emitting -------------------------------------------------------------------------------
+    refusal = match(node, parts)
+    return refusal if refusal is not None else lambda e: _emit(e, node, "lse" in parts)
 
 
 def _emit(e: Dense, node: Attend, with_lse: bool) -> Value:
@@ -182,7 +77,8 @@ def _emit(e: Dense, node: Attend, with_lse: bool) -> Value:
         _orders(tile),
         _listed(node),
         _names(_beside(node)),
-        not (_orders_keys(node) or _shares_keys(node)),
+        _width(node),
+        not (orders_keys(node) or shares_keys(node)),
         len(tile.sources) == len(node.sources),
     )
     name = e.submodule("tiles", TiledAttend(layout, masked, unmasked))
@@ -205,14 +101,24 @@ def _orders(tile: _Tile) -> tuple[tuple[int, ...], ...]:
 
 def _beside(node: Attend) -> tuple[Axis, ...]:
     """Other axes over tokens that are met inside, as where the best keys are picked."""
-    known = {node.query, *_keys(node)}
+    known = {node.query, *keys_of(node)}
     found = {
         axis
-        for item in _inside(node)
+        for item in inside(node)
         for axis in item.type.axes
         if axis.role == "token" and axis.size is None and axis not in known
     }
     return by_rank(found)
+
+
+def _width(node: Attend) -> int:
+    """How many numbers the pair loop holds for a pair, of features or along other axes."""
+    known = {*node.type.axes, *keys_of(node)}
+    widths = [1]
+    for item in inside(node):
+        axes = [axis.size.value for axis in item.type.axes - known if axis.size is not None]
+        widths.append(math.prod(axes) * math.prod(dim.value for dim in item.type.dims))
+    return max(widths)
 
 
 def _listed(node: Attend) -> int:
@@ -281,7 +187,7 @@ class _Tile(Dense):
         #: arguments of which every tile gets all, and what they stand for
         self.wholes: dict[Node, Param] = {}
         self.whole_inputs: set[Node | str] = set()
-        self.sources = _tiled_sources(node)
+        self.sources = tiled_sources(node)
         self.tiled = {node.query, *self.sources.values()}
         found = [labels_of(node.sources[n].mask, node.query, a) for n, a in self.sources.items()]
         of_queries = found[0].queries if len(found) == 1 else ()
@@ -307,7 +213,7 @@ class _Tile(Dense):
         if "call" in self.outer.inputs:
             self.inputs["call"] = self._argument("call", Value(self.outer.inputs["call"])).node
         labels = [label for labels in self.labels for label in labels]
-        for item in dict.fromkeys((*_arguments(self.node), *labels)):
+        for item in dict.fromkeys((*arguments(self.node), *labels)):
             value = self.outer.lower(item)
             if not value.is_number:
                 value = self._argument(item, value)
@@ -344,7 +250,7 @@ class _Tile(Dense):
         def rewritten(node: Node) -> Node:
             if node not in done:
                 made = node
-                if not _is_outside(node, self.node.query, _keys(self.node)):
+                if not is_outside(node, self.node.query, keys_of(self.node)):
                     made = map_operands(node, rewritten)
                     if isinstance(made, Read) and made.axis in self.tiled:
                         made = replace(made, arg=self._whole(made.arg))

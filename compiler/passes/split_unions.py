@@ -8,9 +8,24 @@ For long calls only: tiles put the tokens of each attend into the order in which
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ...dsl.core import Attend, Axis, Index, Map, Node, Part, Read, Reduce, Scores, Type, walk
+from ...dsl.core import (
+    Attend,
+    AttendSource,
+    Axis,
+    Index,
+    Kind,
+    Map,
+    Node,
+    Part,
+    Read,
+    Reduce,
+    Scores,
+    Type,
+    walk,
+)
 from ...dsl.elaborate.typing import const, pointwise
 from ..labels import labels_of
 from ..normalizer import softmax_argument
@@ -31,29 +46,39 @@ def split_unions(program: Program) -> Program:
 
 
 def _split(node: Node) -> Node:
-    if not isinstance(node, Attend) or len(node.sources) != 1:
+    if not isinstance(node, Attend):
         return node
-    source = node.sources[0]
     found = softmax_argument(node.normalize)
     if found is None or not isinstance(found[0], Scores):
         return node
-    if source.mask is None or source.at is not None or source.axes != (node.joint,):
+    if any(source.at is not None or len(source.axes) != 1 for source in node.sources):
         return node
-    groups = _groups(source.mask, node.query, node.joint)
-    if len(groups) < 2:
+    groups = [_groups(source.mask, node.query, source.axes[0]) for source in node.sources]
+    if all(len(masks) < 2 for masks in groups):
         return node
-    parts = []
-    before: Node | None = None
-    for mask in groups:
-        own = mask if before is None else pointwise("and", mask, pointwise("not", before))
-        before = mask if before is None else pointwise("or", before, mask)
-        parts.append(_part(replace(node, sources=(replace(source, mask=own),))))
+    parts = [
+        _part(node, replace(source, mask=mask))
+        for source, masks in zip(node.sources, groups, strict=True)
+        for mask in _disjoint(masks or [source.mask])
+    ]
     return _merged(parts)
 
 
-def _groups(mask: Node, query: Axis, key: Axis) -> list[Node]:
+def _disjoint(masks: Sequence[Node | None]) -> Iterator[Node | None]:
+    """Each mask without what the ones before it let in."""
+    before: Node | None = None
+    for mask in masks:
+        yield (
+            mask
+            if before is None or mask is None
+            else pointwise("and", mask, pointwise("not", before))
+        )
+        before = mask if before is None or mask is None else pointwise("or", before, mask)
+
+
+def _groups(mask: Node | None, query: Axis, key: Axis) -> list[Node]:
     """The terms of a union, those together that want the same order of tokens."""
-    terms = _terms(mask)
+    terms = None if mask is None else _terms(mask)
     if terms is None or len(terms) < 2:
         return []
     by_order: dict[object, Node] = {}
@@ -120,9 +145,19 @@ class _Part:
     lse: Node
 
 
-def _part(node: Attend) -> _Part:
-    kind = Type(node.type.kind, node.type.axes)
-    return _Part(node, Part(kind, node, "lse"))
+def _part(node: Attend, source: AttendSource) -> _Part:
+    """The softmax over the keys of one source alone."""
+    (axis,) = source.axes
+    pairs = Type(Kind.REAL, source.score.type.axes | {node.query, axis})
+    own = replace(node, sources=(source,), joint=axis, normalize=_softmax(Scores(pairs), axis))
+    return _Part(own, Part(Type(Kind.REAL, node.type.axes), own, "lse"))
+
+
+def _softmax(scores: Node, axis: Axis) -> Node:
+    row = replace(scores.type, axes=scores.type.axes - {axis})
+    largest = Reduce(row, "max", scores, (axis,), (), None)
+    raised = pointwise("exp", pointwise("-", scores, largest))
+    return pointwise("safe_div", raised, Reduce(row, "sum", raised, (axis,), (), None))
 
 
 def _merged(parts: list[_Part]) -> Node:

@@ -1,25 +1,22 @@
-"""Which attends are plain softmax attention, told from the typed spec without importing torch.
+"""Which lowering each attend and loop of a spec takes, told without importing torch.
 
-An estimate for `attnc list`, of what `compiler/lower/sdpa.py` decides; a test compares the two over the library.
+What `compiler/lower` chooses for the usual call in evaluation, by the same matching; a test compares the two over the library.
 """
 
 from __future__ import annotations
 
-from ...dsl.core import (
-    Attend,
-    AttendSource,
-    Axis,
-    Const,
-    Contract,
-    Map,
-    Node,
-    Part,
-    Recur,
-    Reduce,
-    Scores,
-    TypedSpec,
-    walk,
-)
+from collections.abc import Iterator
+
+from ...compiler import recurrences
+from ...compiler.matching import factored, rows, sdpa
+from ...compiler.matching.refusal import Refusal
+from ...compiler.passes import run_passes
+from ...compiler.program import Program, Signature
+from ...dsl.core import Attend, Part, Recur, TypedSpec, walk
+from ..lengths import called
+
+#: lengths that stand for short calls and for long ones
+SHORT, MANY = 64, 4096
 
 
 def own_attends(spec: TypedSpec) -> list[Attend]:
@@ -27,63 +24,58 @@ def own_attends(spec: TypedSpec) -> list[Attend]:
     return [node for node in walk(*spec.outputs.values()) if isinstance(node, Attend)]
 
 
-def fits_sdpa(node: Attend, spec: TypedSpec) -> bool:
-    """Whether an attend is softmax(c * dot(q, k) + bias) over one masked source."""
-    nodes = list(walk(*spec.outputs.values()))
-    if any(isinstance(item, Part) and item.attend is node for item in nodes):
-        return False
-    looped = walk(*(n for r in nodes if isinstance(r, Recur) for n in (*r.nexts, *r.yields)))
-    if node in looped or len(node.sources) != 1:
-        return False
-    source = node.sources[0]
-    whole = source.at is None and source.axes == (node.joint,)
-    return whole and _is_softmax(node.normalize) and _is_dot(node, source)
+def lowerings(spec: TypedSpec) -> tuple[str, ...]:
+    """What `auto` takes in short calls, then what only long ones take; `plain` where nothing is to choose."""
+    taken = (*lowering_at(spec, SHORT).values(), *lowering_at(spec, MANY).values())
+    return tuple(dict.fromkeys(taken)) or ("plain",)
 
 
-def _is_softmax(normalize: Node) -> bool:
-    """safe_div(exp(s - max s), sum exp(s - max s)), over scores themselves."""
-    if not (isinstance(normalize, Map) and normalize.op == "safe_div"):
-        return False
-    top, total = normalize.args
-    if not (isinstance(total, Reduce) and total.op == "sum" and total.arg is top):
-        return False
-    shifted = top.args[0] if isinstance(top, Map) and top.op == "exp" else top
-    return isinstance(shifted, Map) and shifted.op == "-" and isinstance(shifted.args[0], Scores)
+def lowering_at(spec: TypedSpec, length: int) -> dict[str, str]:
+    """The lowering of each attend and loop in a call of so many tokens, by its path."""
+    return {
+        f"{call.path}.{name}" if call.path else name: lowering
+        for call in called(spec, length, length)
+        for name, lowering in _taken(call.spec, call.is_long)
+    }
 
 
-def _is_dot(node: Attend, source: AttendSource) -> bool:
-    dots = [pair for term in _terms(source.score) if (pair := _dot(term)) is not None]
-    if len(dots) != 1:
-        return False
-    left, right = dots[0]
-    query, key = (left, right) if node.query in left.type.axes else (right, left)
-    return (
-        _is_plain(query, node.query)
-        and _is_plain(key, node.joint)
-        and _is_plain(source.value, node.joint)
-    )
+def _taken(spec: TypedSpec, is_long: bool) -> Iterator[tuple[str, str]]:
+    if not _has_choice(spec):
+        return
+    program = run_passes(Program(spec, _usual(spec, is_long), dict(spec.outputs)))
+    nodes = list(walk(*program.roots.values()))
+    loops = {node.names: node for node in nodes if isinstance(node, Recur)}
+    inside = set(walk(*(n for loop in loops.values() for n in (*loop.nexts, *loop.yields))))
+    for node in nodes:
+        if isinstance(node, Attend):
+            parts = {item.part for item in nodes if isinstance(item, Part) and item.attend is node}
+            fits = node not in inside
+            yield node.name, _of_attend(node, program, frozenset(parts)) if fits else "dense"
+    for names, loop in loops.items():
+        is_linear = recurrences.solve(loop, spec) is not None
+        yield names[0].rpartition(".")[0], "chunked" if is_linear else "loop"
 
 
-def _is_plain(array: Node, tokens: Axis) -> bool:
-    """One feature dim, and no axes but batch, head and its own tokens."""
-    axes = array.type.axes
-    others = [a for a in axes if a != tokens and a.role not in ("batch", "head", "group")]
-    return len(array.type.dims) == 1 and tokens in axes and not others
+def _has_choice(spec: TypedSpec) -> bool:
+    return any(isinstance(node, Attend | Recur) for node in walk(*spec.outputs.values()))
 
 
-def _terms(score: Node) -> list[Node]:
-    if isinstance(score, Map) and score.op in ("+", "-"):
-        return [*_terms(score.args[0]), *_terms(score.args[1])]
-    return [score]
+def _usual(spec: TypedSpec, is_long: bool) -> Signature:
+    """A call that gives what it must."""
+    given = {info.name for info in spec.inputs.values() if info.default is None}
+    given |= {info.name for info in spec.streams.values() if info.first is None}
+    return Signature(frozenset(given | {"context"} if spec.memory else given), long=is_long)
 
 
-def _dot(node: Node) -> tuple[Node, Node] | None:
-    """The operands of c * dot(q, k)."""
-    if isinstance(node, Contract):
-        whole = len(node.left.type.dims) == len(node.right.type.dims) == len(node.left_dims) == 1
-        return (node.left, node.right) if whole else None
-    if isinstance(node, Map) and node.op in ("*", "/"):
-        left, right = node.args
-        if isinstance(right, Const) or (isinstance(left, Const) and node.op == "*"):
-            return _dot(left if isinstance(right, Const) else right)
-    return None
+def _of_attend(node: Attend, program: Program, parts: frozenset[str]) -> str:
+    is_long = program.signature.long
+    is_streamed = not is_long or sdpa.is_streamed(node, program)
+    if is_streamed and _fits(sdpa.match(node, program, parts)):
+        return "sdpa"
+    if _fits(factored.match(node, program, parts)):
+        return "linear"
+    return "tiled" if is_long and _fits(rows.match(node, parts)) else "dense"
+
+
+def _fits(found: object) -> bool:
+    return not isinstance(found, Refusal)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...dsl import api, syntax
-from ...dsl.core import TypedSpec
 from ...dsl.document import Document
 from ...dsl.elaborate.calls import FUNCTIONS
 from ...dsl.elaborate.mentions import all_parts
 from ...dsl.library import family, library_paths, prelude_path
 from ...dsl.reasons import REASONS
 from ...dsl.shapes import Decoded
-from ._fits import fits_sdpa, own_attends
+from ._fits import lowerings
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Row:
     """One spec of the library.
 
     declared, derived   causal contract; cost: asymptotic, as its file says
-    lowerings   dense, and sdpa where every attend of its own fits
+    lowerings   those that `auto` takes in short calls, then those of long ones
     """
 
     name: str
@@ -59,13 +58,6 @@ def row(name: str) -> Row:
         cost=cost(document.source.text),
         lowerings=lowerings(spec),
     )
-
-
-def lowerings(spec: TypedSpec) -> tuple[str, ...]:
-    """`dense`, and `sdpa` where every attend of the spec itself fits."""
-    attends = own_attends(spec)
-    fits = bool(attends) and all(fits_sdpa(node, spec) for node in attends)
-    return ("dense", "sdpa") if fits else ("dense",)
 
 
 def header(text: str) -> str:

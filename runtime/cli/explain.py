@@ -33,8 +33,8 @@ _CODE = re.compile(r"ATT\d{3}", re.IGNORECASE)
 def command(spec: str, length: int, is_json: bool, dims: tuple[tuple[str, Any], ...]) -> None:
     """Explain how SPEC is compiled and what it costs, or what the mistake CODE means.
 
-    For each attend: the lowering that was chosen, and for every other one the reason against
-    it, the place in the spec, and the smallest edit that would let it.
+    For each attend: the lowering that a call of that length takes, and for every other one the
+    reason against it, the place in the spec, and the smallest edit that would let it.
     """
     if _CODE.fullmatch(spec):
         _explain_code(spec.upper(), is_json)

@@ -107,6 +107,35 @@ def test_decays_that_are_zero_or_tiny_forget_without_nan() -> None:
     assert grad.isfinite().all()
 
 
+@pytest.mark.parametrize("form", ["rate * w", "outer(ones(d_value), rate * ones(d_head)) * w"])
+def test_a_decay_of_zero_has_a_gradient(form: str) -> None:
+    text = loop_spec(MATRIX, f"{form} + outer(v, k)", "w @ k")
+    text = text.replace("let:", "weights: {rate: {shape: [h], range: [0, 1]}}\nlet:", 1)
+    x = torch.randn(2, 20, 8, dtype=WIDE)
+    found = []
+    for lowering in ("auto", "dense"):
+        torch.manual_seed(0)
+        module = attnc.compile(attnc.loads(text), d_model=8, heads=2, lowering=lowering).double()
+        rate = module.get_parameter("rate")
+        rate.data.zero_()
+        found += torch.autograd.grad(module(x=x).square().sum(), rate)
+    assert found[1].abs().min() > 0
+    torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.parametrize("added", ["c", "c * dot(w, k)"])
+def test_a_number_is_added_to_every_feature(added: str) -> None:
+    text = loop_spec("zeros(h, d_head)", f"a * w + {added}", "dot(w, k) * k")
+    text = text.replace("project:", "project:\n  c: tanh(linear(x, to=[h])) / 9", 1)
+    module, plain = (
+        attnc.compile(attnc.loads(text), d_model=8, heads=2, lowering=lowering).double()
+        for lowering in ("auto", "dense")
+    )
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(2, 20, 8, dtype=WIDE)
+    torch.testing.assert_close(module(x=x), plain(x=x))
+
+
 def linear_specs() -> list[str]:
     """Library specs with a loop over tokens, but for SAC's controller, which is an LSTM."""
     return [

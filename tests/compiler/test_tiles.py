@@ -142,3 +142,53 @@ def test_long_calls_take_tiles_by_themselves() -> None:
         choice.lowering for made in module._compiled.values() for choice in made.lowered.choices
     }
     assert taken == {"dense", "tiled"}
+
+
+SOURCES = """attnc: 1
+name: sources
+extends: softmax
+context: same
+tokens: {mem: slots(3)}
+weights: {mk: {shape: [h, mem, d_head]}, mv: {shape: [h, mem, d_value]}}
+score: null
+value: null
+mask: null
+sources:
+"""
+BESIDE = {
+    "fixed keys, where a row sees no others": SOURCES
+    + """  - {keys: mem, score: "dot(q, mk)", value: mv}
+  - {keys: context, mask: "j < i - 6", score: "dot(q, k)", value: v}
+""",
+    "two sources of the same tokens": SOURCES
+    + """  - {keys: context, mask: "j < i - 6", score: "dot(q, k)", value: v}
+  - {keys: context, mask: "j > i", score: "2 * dot(q, k)", value: v}
+""",
+    "labels beyond what float64 tells apart": """attnc: 1
+name: documents
+extends: softmax
+context: same
+inputs: {doc: {type: int, over: x, default: 0}}
+mask: doc[i] + 1152921504606846976 == doc[j] + 1152921504606846976
+""",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_a_tile_does_not_hold(name: str) -> None:
+    module, plain = (
+        attnc.compile(attnc.loads(BESIDE[name]), d_model=8, heads=2, lowering=lowering).double()
+        for lowering in ("tiled", "dense")
+    )
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(2, 13, 8, dtype=WIDE)
+    call = {"doc": (torch.arange(13) // 5).expand(2, 13)} if "doc" in plain.spec.inputs else {}
+    torch.testing.assert_close(module(x=x, **call), plain(x=x, **call))
+
+
+def test_torch_compile_finds_its_graph_after_a_long_call() -> None:
+    module = attnc.compile(loaded("sliding_window"), d_model=8, heads=1)
+    call = {"x": torch.randn(1, 1024, 8), "valid": torch.arange(1024)[None] < 1000}
+    made = module(**call)
+    again = torch.compile(module, backend="eager", fullgraph=True)(**call)
+    torch.testing.assert_close(again, made)

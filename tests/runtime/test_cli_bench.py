@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import attnc
@@ -13,7 +12,7 @@ from attnc.runtime.examples import example
 from attnc.runtime.measurement.growth import Exponent, exponent, slope
 from attnc.runtime.measurement.memory import highest, peak_bytes
 from attnc.runtime.measurement.scaling import Form, Limits, Scaling, scale
-from attnc.runtime.measurement.workload import in_words, lowering_taken, workload
+from attnc.runtime.measurement.workload import in_words, workload
 from command_line import GOOD, run, run_json
 
 TINY = ["--dim", "d_model=8", "--threads", "1", "--repeats", "2"]
@@ -124,14 +123,11 @@ def test_a_claim_is_fitted_over_the_same_lengths() -> None:
     assert Exponent(None, 1.2, 0.9).verdict == ""
 
 
-def test_the_lowering_is_that_of_long_inputs() -> None:
-    module = attnc.compile("softmax", d_model=8, heads=1)
-    usual = next(key for key in module._compiled if not key.training)
-    assert in_words(lowering_taken(module)) == "sdpa"
-    tiled = attnc.compile("softmax", d_model=8, heads=1, lowering="tiled")
-    made = next(iter(tiled._compiled.values()))
-    module._compiled[replace(usual, long=True)] = made
-    assert in_words(lowering_taken(module)) == "tiled"
+def test_the_lowering_is_that_of_the_longest_inputs() -> None:
+    form = Form("auto", attnc.compile("sliding_window", d_model=8, heads=1))
+    assert in_words(form.lowering) == "sdpa"
+    form.step = {8: [1.0], 4096: [1.0]}
+    assert in_words(form.lowering) == "tiled"
     assert in_words({}) == "plain"
 
 

@@ -6,6 +6,7 @@ import math
 
 import attnc
 import pytest
+import torch
 from attnc.compiler.cost import parameters, predict
 from attnc.dsl import api
 from attnc.dsl.mistakes import MISTAKES
@@ -26,6 +27,51 @@ def test_the_excerpt_of_a_refusal_is_marked() -> None:
     assert "19 | score: dot(u, tanh(q + k + c))" in shown
     assert "^^^^^^^^^^^^^^^" in shown
     assert "smallest edit: score: dot(q, k)" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "lowering"),
+    [
+        ("sliding_window", 512, "sdpa"),
+        ("sliding_window", 4096, "tiled"),
+        ("additive", 512, "dense"),
+        ("additive", 4096, "tiled"),
+        ("causal_softmax", 4096, "sdpa"),
+        ("linear_transformer", 4096, "linear"),
+        ("delta_rule", 4096, "chunked"),
+    ],
+)
+def test_the_lowering_is_that_of_the_length(name: str, length: int, lowering: str) -> None:
+    small = ("--dim", "d_model=16", "--dim", "heads=2")
+    found = run_json("explain", name, "--length", str(length), *small, "--json")
+    assert [item["lowering"] for item in found["attends"]] == [lowering]
+
+
+def test_what_is_not_taken_for_the_number_of_pairs_is_told() -> None:
+    assert "not sdpa: with a mask or a bias" in run("explain", "alibi", "--length", "2048").stdout
+    assert "not tiled: the pairs are few" in run("explain", "additive", "--length", "64").stdout
+
+
+def test_a_call_takes_the_lowering_that_was_told() -> None:
+    module = attnc.compile("sliding_window", d_model=8, heads=1).eval()
+    assert module.lowering == {"heads": "sdpa"}
+    assert module.lowering_at(1024) == {"heads": "tiled"}
+    before = set(module._compiled)
+    module(torch.randn(1, 1024, 8))
+    assert set(module._compiled) == before
+
+
+def test_specs_inside_are_explained_at_their_own_lengths() -> None:
+    sizes = {"d_model": 8, "heads": 1, "latents": 4, "layers": 1}
+    module = attnc.compile("perceiver", choices={**sizes, "attention": "soft_cap"}).eval()
+    told = module.lowering_at(1024)
+    assert told["gathered.heads"] == told["body.0.attended.heads"] == "dense"
+    assert told["told.heads"] == "tiled"
+    module(torch.randn(1, 1024, 8))
+    for name, is_long in (("gathered", False), ("told", True)):
+        inner = module.get_submodule(name)
+        met = [key.long for key in inner._compiled if "context" in key.given]
+        assert (True in met) is is_long
 
 
 def test_layers_that_are_alike_are_told_once() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import attnc
 import pytest
+from attnc.dsl import api
+from attnc.dsl.growth import growth
 from attnc.dsl.library import library_paths
 from attnc.dsl.reasons import REASONS
-from attnc.runtime.cli._fits import fits_sdpa, own_attends
+from attnc.runtime.cli._fits import MANY, SHORT, lowering_at
 from command_line import run, run_json
 
 
@@ -17,7 +22,10 @@ def test_every_spec_is_listed_with_its_cost() -> None:
     assert rows["additive"]["family"] == "additive"
     assert rows["additive"]["cost"] == "N M H (a + d_value) in time"
     assert rows["causal_additive"]["declared"] == rows["causal_additive"]["derived"] == "strict"
-    assert rows["softmax"]["lowerings"] == ["dense", "sdpa"]
+    assert rows["softmax"]["lowerings"] == ["sdpa"]
+    assert rows["additive"]["lowerings"] == ["dense", "tiled"]
+    assert rows["sac"]["lowerings"] == ["dense", "loop", "tiled"]
+    assert rows["sinusoidal"]["lowerings"] == ["plain"]
 
 
 def test_a_family_and_a_word_choose_rows() -> None:
@@ -48,15 +56,28 @@ def test_operators_know_who_uses_them() -> None:
     assert all(row["meaning"] for row in rows.values())
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["softmax", "additive", "alibi", "linear_transformer", "longformer", "sinks", "reformer"],
-)
-def test_the_estimate_of_lowerings_is_what_the_compiler_chooses(name: str) -> None:
-    module = attnc.compile(name, d_model=32, heads=2)
-    chosen = {choice.name: choice.lowering == "sdpa" for choice in module.choices()}
-    attends = own_attends(module.spec)
-    assert {node.name: fits_sdpa(node, module.spec) for node in attends} == chosen
+@pytest.mark.parametrize("name", library_paths())
+def test_the_lowerings_are_what_the_compiler_chooses(name: str) -> None:
+    module = attnc.compile(name, d_model=64).eval()
+    for length in (SHORT, MANY):
+        assert lowering_at(module.spec, length) == module.lowering_at(length)
+
+
+def test_the_lowerings_are_told_without_torch() -> None:
+    code = "import sys; from attnc.runtime.cli._library import row; row('alibi'); "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", library_paths())
+def test_every_spec_claims_its_cost(name: str) -> None:
+    spec = api.check(name=name).spec
+    assert spec is not None
+    for part in ("time", "memory"):
+        short, long = (growth(spec, part, length, length) for length in (1024, 4096))
+        assert short, f"`{name}` claims no {part}"
+        assert long, f"`{name}` claims no {part}"
+        assert short < long
 
 
 def test_an_operator_that_serves_fewer_than_two_specs_has_a_reason() -> None:

@@ -34,7 +34,7 @@ def test_syntax_names_the_origin_of_each_line() -> None:
     assert "specs/additive/additive.yaml:19" in shown
     mask = next(line for line in shown.splitlines() if line.startswith("mask:"))
     assert mask.startswith("mask: all and causal")
-    assert mask.endswith("# specs/core/causal.yaml:10, specs/core/softmax.yaml:15")
+    assert mask.endswith("# specs/core/causal.yaml:10, specs/core/softmax.yaml:16")
 
 
 @pytest.mark.parametrize("name", library_paths())

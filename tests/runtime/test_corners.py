@@ -27,6 +27,17 @@ let:
     attend: {at: "token(context, slot(x) + w - 1)", score: "dot(context[j], x)", value: context}
 out: y
 """,
+    "entmax of no keys": HEAD
+    + """context: same
+tokens: {runs: "windows(context, size=9, stride=2)"}
+project:
+  q: linear(x, to=[h, d_head])
+let:
+  k: mean(context, over=runs)
+  y:
+    attend: {keys: runs, score: "sum(k) * sum(q)", value: k, normalize: "entmax(s, over=j)"}
+out: linear(concat(y, over=h))
+""",
     "a normaliser that reduces an axis of what is there": HEAD
     + """extends: softmax
 context: same
@@ -58,3 +69,9 @@ def test_a_loss_that_is_a_number_is_one() -> None:
     module = attnc.compile(attnc.loads(text), d_model=8, heads=2).train()
     module(x=torch.randn(2, 7, 8))
     assert module.losses() == 0
+
+
+def test_the_core_takes_a_number_as_offset() -> None:
+    module = attnc.compile(attnc.load("causal_softmax"), d_model=8, heads=2, entry="qkv")
+    q = torch.randn(1, 2, 5, 4)
+    torch.testing.assert_close(module(q, q, q, q_start=5), module(q, q, q))

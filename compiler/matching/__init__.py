@@ -1,0 +1,1 @@
+"""Which lowering fits an attend, and why the others do not; without torch."""

@@ -1,0 +1,466 @@
+"""Random attends in tiles and of their own choice: as the dense form, and that as the oracle."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import attnc
+import pytest
+import torch
+from attnc.compiler import tiles
+from attnc.compiler.block_classes import EMPTY, FULL, PARTIAL, Instruction, block_classes, extremes
+from attnc.runtime import module
+from attnc.runtime.module import LoweringRefused, Module, Options
+from attnc.runtime.oracle import evaluate
+from torch import Tensor
+
+WIDE = torch.float64
+#: specs in the usual run and in the long one; attends of each
+NORMAL, MANY, ATTENDS = 32, 1000, 4
+FIELDS = ("label", "flag")
+LENGTHS = (1, 2, 3, 7, 13, 17, 33)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks so small that short sequences have many, of every kind."""
+    monkeypatch.setattr(tiles, "BLOCK", 4)
+    monkeypatch.setattr(tiles, "PAIRS", 64)
+    monkeypatch.setattr(tiles, "LONG_ROW", 2)
+    monkeypatch.setattr(tiles, "TOGETHER", 2)
+    monkeypatch.setattr(module, "LONG", 1)
+
+
+# -- random masks ---------------------------------------------------------------------------
+
+
+@dataclass
+class Masks:
+    """Draws masks over pairs of tokens, as text.
+
+    tables   whether fields over x and context may be read (not where the tokens are others)
+    """
+
+    rng: random.Random
+    tables: bool = True
+
+    def size(self) -> int:
+        return self.rng.randint(1, 6)
+
+    def number(self, token: str) -> str:
+        """An int that one token says."""
+        place, size, other = token, self.size(), self.size()
+        forms = [
+            place,
+            f"{place} % {size}",
+            f"{place} // {size}",
+            f"({place} + {other}) // {size} % {other}",
+            f"abs({place} - {other})",
+            f"clip({place}, {other}, {other + size})",
+            f"min({place}, {other}) * {size}",
+            f"(h + 1) * {place}",
+            f"{place} % (h + {size})",
+            f"{place} // (h + {size})",
+            f"where({place} % {size} == 0, {place}, {other})",
+            f"int(real({place}) / {size})",
+            f"-{place}",
+            f"slot({place})",
+        ]
+        if self.tables:
+            forms += [f"label[{place}]", f"chosen[{place}]", f"label[{place}] % {size}"]
+        return self.rng.choice(forms)
+
+    def of_token(self, token: str) -> str:
+        forms = [
+            f"{self.number(token)} {self.comparison()} {self.size()}",
+            f"{self.number(token)} % {self.size()} == 0",
+        ]
+        if self.tables:
+            forms += [f"flag[{token}]", f"part[{token}] > 0", f"chosen[{token}] == -1"]
+        return self.rng.choice(forms)
+
+    def comparison(self) -> str:
+        return self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
+
+    def of_pair(self) -> str:
+        size, other = self.size(), self.size()
+        forms = [
+            "j <= i",
+            f"i - {size} <= j <= i",
+            f"i - {size} <= j <= i + {other}",
+            f"abs(i - j) <= {size}",
+            f"i // {size} == j // {size}",
+            f"i // {size} >= j // {size}",
+            f"i % {size} == j % {size}",
+            f"(i - j) % {size} == 0",
+            f"(i - j) % {size} < {other}",
+            f"(i - j) % (h + {size}) == 0",
+            f"i * {size} - j * {other} <= 0",
+            f"(i + j) // {size} % 2 == 0",
+            f"i * j > {size * other}",
+            f"real(i - j) / {size} <= {other}",
+            f"any(i - j == {size} * e, over=e)",
+            f"any((i + e) % {size} == j % {other}, over=e)",
+        ]
+        if self.tables:
+            forms += [
+                "label[i] == label[j]",
+                "label[i] <= label[j]",
+                "part[i] <= part[j]",
+                f"part[i] + part[j] > {size} / 4",
+                "chosen[i] == chosen[j]",
+                "any(best[i] == pos(j), over=e)",
+                f"any(best[i] // {size} == j // {size}, over=e)",
+            ]
+        return self.rng.choice(forms)
+
+    def comparing(self) -> str:
+        """Any number of the query against any of the key."""
+        return f"{self.number('i')} {self.comparison()} {self.number('j')}"
+
+    def mask(self, depth: int = 3) -> str:
+        if depth == 0 or self.rng.random() < 0.2:
+            pick = self.rng.random()
+            if pick < 0.5:
+                return self.of_pair()
+            return self.comparing() if pick < 0.75 else self.of_token(self.rng.choice("ij"))
+        left, right = self.mask(depth - 1), self.mask(depth - 1)
+        match self.rng.randrange(8):
+            case 0 | 1 | 2:
+                return f"({left}) and ({right})"
+            case 3 | 4 | 5:
+                return f"({left}) or ({right})"
+            case 6:
+                return f"not ({left})"
+        return f"where({self.of_token(self.rng.choice('ij'))}, {left}, {right})"
+
+
+# -- random specs ---------------------------------------------------------------------------
+
+HEADER = """attnc: 1
+name: drawn
+context: {context}
+dims: {{n_heads: {{is: heads}}}}
+axes: {{e: 3}}
+inputs:
+  label: {{type: int, over: x, default: 0}}
+  flag: {{type: bool, over: x, default: true}}
+weights:
+  u: {{shape: [h, d_head]}}
+  mk: {{shape: [h, mem, d_head]}}
+  mv: {{shape: [h, mem, d_head]}}
+tokens:
+  mem: slots(2)
+  rows: blocks(context, size=3)
+  runs: windows(context, size=3, stride=2)
+  few: take(x, places)
+  sorted: sort(context, by=[chosen, context])
+project:
+  q: linear(x, to=[h, d_head])
+  k: linear(context, to=[g, d_head])
+  v: linear(context, to=[g, d_head])
+let:
+  part: detach(sum(q))
+  chosen: argmax(detach(q))
+  best: top(detach(dot(q, k)), e, over=context)
+  places: top(part, e, over=x)
+  k_rows: mean(k, over=rows)
+  v_rows: mean(v, over=rows)
+  k_runs: mean(k, over=runs)
+  v_runs: mean(v, over=runs)
+"""
+SCORES = (
+    "dot({q}, {k}) / sqrt(d_head)",
+    "dot({q}, {k}) * 0.3 - 0.1 * real(abs(i - j))",
+    "dot(u, tanh({q} + {k}))",
+    "-dot({q} - {k}, {q} - {k})",
+    "log(1 + exp(dot({q}, {k})))",
+    "dot({q}, {k}) + real(i % 3) * h",
+)
+NORMALIZERS = (
+    *["softmax(s, j)"] * 6,
+    "s",
+    "sigmoid(s)",
+    "relu(s) / 4",
+    "sparsemax(s, over=j)",
+    "entmax(s, over=j, alpha=1.5)",
+    "renormalize(sigmoid(s), j, eps=1e-3)",
+    "safe_div(exp(s), 1 + sum(exp(s), over=j))",
+    "exp(s - max(s, over=j))",
+    "softmax(s, j) - 0.1 * mean(s, over=j)",
+    "where(s > mean(s, over=j), s, 0)",
+)
+KEYS = {"context": ("k", "v"), "rows": ("k_rows", "v_rows"), "runs": ("k_runs", "v_runs")}
+
+
+@dataclass
+class Drawn:
+    """A random spec, how it is compiled, and how it is called."""
+
+    text: str
+    dims: dict[str, Any]
+    inputs: dict[str, Tensor]
+    call: dict[str, Any] = field(default_factory=dict)
+
+
+def drawn(seed: int) -> Drawn:
+    """The spec, sizes and arguments of a seed."""
+    rng = random.Random(seed)
+    generator = torch.Generator().manual_seed(seed)
+    apart = rng.random() < 0.2
+    heads = rng.choice([1, 2, 4])
+    dims = {"d_model": 4 * heads, "heads": heads, "kv_heads": rng.choice([1, heads])}
+    batch, length = rng.choice([1, 2]), rng.choice(LENGTHS)
+    size = (batch, length)
+    inputs = {"x": torch.randn(*size, dims["d_model"], generator=generator, dtype=WIDE)}
+    call: dict[str, Any] = {}
+    if apart:
+        shape = (batch, rng.choice(LENGTHS), dims["d_model"])
+        inputs["context"] = torch.randn(shape, generator=generator, dtype=WIDE)
+    else:
+        if rng.random() < 0.8:
+            call["label"] = torch.randint(3, size, generator=generator).sort(1)[0]
+            if rng.random() < 0.3:
+                call["label"] = call["label"][:, torch.randperm(length, generator=generator)]
+            if rng.random() < 0.1:
+                call["label"] += 2**60
+        call["flag"] = torch.rand(size, generator=generator) < rng.choice([0.1, 0.5, 1.0])
+    if rng.random() < 0.3:
+        ends = torch.randint(0, length + 1, (batch, 1), generator=generator)
+        call["valid"] = torch.arange(length) < ends
+    if rng.random() < 0.2:
+        call["q_start"] = rng.choice([5, torch.arange(batch) * 3 + 1])
+    if rng.random() < 0.1:
+        call["k_start"] = rng.choice([2, torch.arange(batch)])
+    results = [f"y{n}" for n in range(ATTENDS)]
+    attends = "".join(_attend(rng, apart, name) for name in results)
+    call = {n: a for n, a in call.items() if n not in FIELDS or f"{n}[" in attends}
+    text = HEADER.format(context="memory" if apart else "same") + attends
+    text += "".join(f"  {name}_x: {_on_x(name, attends)}\n" for name in results)
+    text += f"out: linear(concat({', '.join(f'{name}_x' for name in results)}))\n"
+    return Drawn(text, dims, inputs, call)
+
+
+def _attend(rng: random.Random, apart: bool, name: str) -> str:
+    score, normalize = rng.choice(SCORES), rng.choice(NORMALIZERS)
+    kind = rng.choice(["one", "one", "one", "one", "several", "list", "few", "sorted"])
+    queries, q = ("few", "q[pos(i)]") if kind == "few" else ("x", "q")
+    lines = [f"queries: {queries}", f'normalize: "{normalize}"']
+    masks = Masks(rng, not apart)
+    if kind in ("one", "few", "list"):
+        keys = rng.choice(list(KEYS)) if kind == "one" else "context"
+        masks.tables = keys == "context" and kind != "few" and not apart
+        k, v = KEYS[keys]
+        lines += [f"keys: {keys}", f'score: "{score.format(q=q, k=k)}"', f"value: {v}"]
+        if kind == "list":
+            lines.append(f'at: "{_list(rng)}"')
+        if rng.random() < 0.9:
+            lines.append(f'mask: "{masks.mask()}"')
+    elif kind == "sorted":
+        masks.tables = False
+        score = score.format(q=q, k="k[pos(j)]")
+        lines += ["keys: sorted", f'score: "{score}"', "value: v[pos(j)]"]
+        lines.append(f'mask: "{masks.mask()}"')
+    else:
+        lines.append("sources:")
+        for keys in rng.sample(["mem", "context", "context", "rows", "runs", "list"], 2):
+            lines.append("  - " + _source(rng, keys, apart))
+    indented = "\n".join(f"      {line}" for line in lines)
+    return f"  {name}:\n    attend:\n{indented}\n"
+
+
+def _on_x(name: str, attends: str) -> str:
+    """The result of an attend for every token, its heads joined."""
+    own = attends.split(f"  {name}:")[1]
+    few = own.split("queries: ")[1].startswith("few")
+    return f"concat(scatter({name}, onto=x), over=h)" if few else f"concat({name}, over=h)"
+
+
+def _list(rng: random.Random) -> str:
+    shift = rng.randint(-2, 5)
+    return rng.choice(["best", f"token(context, slot(x) + {shift} - e)", "token(context, 2 * e)"])
+
+
+def _source(rng: random.Random, keys: str, apart: bool) -> str:
+    score = rng.choice(SCORES[:1] + SCORES[2:4])
+    if keys == "mem":
+        return f'{{keys: mem, score: "{score.format(q="q", k="mk")}", value: mv}}'
+    listed = keys == "list"
+    keys = "context" if listed else keys
+    mask = Masks(rng, keys == "context" and not apart).mask(2)
+    k, v = KEYS[keys]
+    at = f', at: "{_list(rng)}"' if listed else ""
+    return f'{{keys: {keys}{at}, mask: "{mask}", score: "{score.format(q="q", k=k)}", value: {v}}}'
+
+
+def filled(made: Module) -> Module:
+    """The module in float64, with the same weights for every lowering."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return made.double().eval()
+
+
+def fitting(plain: Module) -> Module:
+    """The spec in tiles; where these do not fit all of it, in what does."""
+    made = Module(plain.spec, Options("tiled"))
+    try:
+        made.prepare()
+    except LoweringRefused:
+        made = Module(plain.spec)
+    return filled(made)
+
+
+def derivatives(result: Tensor, leaves: list[Tensor], twice: bool) -> list[Tensor]:
+    """First gradients of all leaves, and the second of the first."""
+    found = torch.autograd.grad(
+        result.square().sum(), leaves, create_graph=twice, allow_unused=True, materialize_grads=True
+    )
+    if twice and any(item.requires_grad for item in found):
+        total = torch.stack([item.square().sum() for item in found]).sum()
+        found += torch.autograd.grad(total, leaves[:1], materialize_grads=True)
+    return list(found)
+
+
+def compare(seed: int) -> None:
+    item = drawn(seed)
+    inputs = {name: value.requires_grad_() for name, value in item.inputs.items()}
+    plain = filled(attnc.compile(attnc.loads(item.text), lowering="dense", **item.dims))
+    wanted = plain(**inputs, **item.call)
+    if seed % 4 == 0:
+        given = {name: value.detach() for name, value in item.inputs.items()}
+        given |= {name: item.call[name] for name in FIELDS if name in item.call}
+        options = {name: value for name, value in item.call.items() if name not in FIELDS}
+        true = evaluate(plain.spec, dict(plain.state_dict()), given, **options)
+        torch.testing.assert_close(wanted, true["x"], rtol=1e-8, atol=1e-8)
+    twice = seed % 5 == 0
+    theirs = derivatives(wanted, [*inputs.values(), *plain.parameters()], twice)
+    made = fitting(plain)
+    result = made(**inputs, **item.call)
+    torch.testing.assert_close(result, wanted, rtol=1e-8, atol=1e-8)
+    if twice and "sdpa" in made.lowering.values():
+        return  # torch's function has no second derivatives
+    ours = derivatives(result, [*inputs.values(), *made.parameters()], twice)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(NORMAL))
+def test_random_attends_agree(seed: int) -> None:
+    compare(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(NORMAL, MANY))
+def test_many_random_attends_agree(seed: int) -> None:
+    compare(seed)
+
+
+# -- block classes against all pairs --------------------------------------------------------
+
+
+def _quotient(a: Tensor, b: Tensor) -> Tensor:
+    safe = b.where(b != 0, 1)
+    return torch.where(b != 0, torch.div(a, safe, rounding_mode="floor"), 0)
+
+
+NUMBERS = {
+    "+": torch.add,
+    "-": torch.sub,
+    "*": torch.mul,
+    "//": _quotient,
+    "whole %": lambda a, b: a - b * _quotient(a, b),
+    "min": torch.minimum,
+    "max": torch.maximum,
+    "neg": torch.neg,
+    "abs": torch.abs,
+    "clip": lambda a, b, c: torch.minimum(torch.maximum(a, b), c),
+}
+TRUTHS = {
+    "<": torch.lt,
+    "<=": torch.le,
+    ">": torch.gt,
+    ">=": torch.ge,
+    "==": torch.eq,
+    "!=": torch.ne,
+}
+ARITY = {"neg": 1, "abs": 1, "not": 1, "clip": 3, "where": 3}
+
+
+def predicate(rng: random.Random, leaves: int) -> list[Instruction]:
+    """Random steps over `leaves` inputs; the last is a truth value."""
+    steps = [Instruction("input", (n,)) for n in range(leaves)]
+    steps += [Instruction("const", (rng.randint(-7, 9),)) for _ in range(3)]
+    steps.append(Instruction("const", (rng.choice([2**53, 2**62, 0, -(2**40), 3**30]),)))
+    numbers, truths = list(range(len(steps))), []
+    for _ in range(rng.randint(3, 12)):
+        pick = rng.random()
+        places = numbers
+        if pick < 0.5 or not truths:
+            op = rng.choice([*NUMBERS] * 2 + [*TRUTHS] * 3)
+        else:
+            op = rng.choice(["and", "or", "not", "where", "where"])
+            places = truths
+        count = ARITY.get(op, 2)
+        args = [rng.choice(places) for _ in range(count)]
+        if op == "where":
+            kind = rng.choice([numbers, truths])
+            args = [args[0], *rng.choices(kind, k=2)]
+            kind.append(len(steps))
+        else:
+            (numbers if op in NUMBERS else truths).append(len(steps))
+        steps.append(Instruction(op, tuple(args)))
+    if not truths:
+        steps.append(Instruction("<", (numbers[-1], numbers[0])))
+        truths.append(len(steps) - 1)
+    return steps[: truths[-1] + 1]
+
+
+def on_pairs(steps: list[Instruction], inputs: list[Tensor]) -> Tensor:
+    """The value of the last step at every pair."""
+    known: list[Tensor] = []
+    for step in steps:
+        args = [] if step.op in ("input", "const") else [known[n] for n in step.args]
+        if step.op == "input":
+            known.append(inputs[step.args[0]])
+        elif step.op == "const":
+            known.append(torch.tensor(step.args[0]))
+        elif step.op in ("and", "or"):
+            known.append(args[0] & args[1] if step.op == "and" else args[0] | args[1])
+        elif step.op in ("not", "where"):
+            known.append(~args[0] if step.op == "not" else torch.where(*args))
+        else:
+            known.append((NUMBERS | TRUTHS)[step.op](*args))
+    return known[-1]
+
+
+@pytest.mark.parametrize("start", range(0, 2000, 200))
+def test_block_classes_are_those_of_their_pairs(start: int) -> None:
+    for seed in range(start, start + 200):
+        check_classes(seed)
+
+
+def check_classes(seed: int) -> None:
+    """No block of a random predicate is called full or empty that is not."""
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    n, m, size = rng.randint(1, 12), rng.randint(1, 12), 4
+    low = rng.choice([0, -20, 2**53, 2**61])
+    places = torch.arange(n)[:, None], torch.arange(m)[None]
+    labels = [torch.randint(3, p.shape, generator=generator) for p in places]
+    inputs = [*places, *(low + item for item in labels)]
+    intervals = []
+    for place, item in enumerate(inputs):
+        least, most = extremes(item, place % 2, size)
+        intervals.append((least[:, None], most[:, None]) if place % 2 == 0 else (least, most))
+    steps = predicate(rng, len(inputs))
+    shape = (-(-n // size), -(-m // size))
+    found = block_classes(tuple(steps), intervals, shape)
+    seen = on_pairs(steps, inputs).expand(n, m)
+    for row, keys in enumerate(seen.split(size)):
+        for column, pairs in enumerate(keys.split(size, 1)):
+            kind = int(found[row, column])
+            assert kind == PARTIAL or bool(pairs.all() if kind == FULL else ~pairs.any()), steps
+            assert kind in (EMPTY, PARTIAL, FULL)
