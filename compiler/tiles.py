@@ -486,7 +486,8 @@ class _Recomputed(torch.autograd.Function):
         wanted = [n for n in range(len(args)) if ctx.needs_input_grad[n + 2]]
         kind, enabled, dtype = ctx.autocast
         with torch.autocast(kind, dtype=dtype, enabled=enabled):
-            if torch.is_grad_enabled():
+            batched = any(map(torch._C._functorch.is_legacy_batchedtensor, grads))
+            if torch.is_grad_enabled() or batched:
                 found = _differentiable(ctx.owner, ctx.tiles, args, wanted, grads)
             else:
                 found = _accumulated(ctx.owner, ctx.tiles, args, wanted, grads)
@@ -501,7 +502,7 @@ def _differentiable(
     wanted: list[int],
     grads: Sequence[Tensor],
 ) -> Sequence[Tensor | None]:
-    """Gradients that can be differentiated again; holds all tiles.
+    """Gradients that can be differentiated again, or are asked for in batches; holds all tiles.
 
     Of aliases: one argument may be computed from another, which is no business of the tiles.
     """

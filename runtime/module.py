@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import is_fake
 from torch.autograd import forward_ad
 
 from ..compiler.lower import Choice, Lowered, attends_of, lower
@@ -368,6 +369,8 @@ class Module(nn.Module):
             return False
         place, tokens = (2, self.spec.project) if self.options.core else (1, ("x", "context"))
         known = [given[name] for name in tokens if name in given]
+        if any(value.is_meta or is_fake(value) for value in known):
+            return False  # there are no numbers by which to choose tiles
         lengths = [value.size(place) for value in known if value.dim() > place]
         return bool(lengths) and max(lengths) * lengths[0] >= LONG
 

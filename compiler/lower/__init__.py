@@ -79,13 +79,20 @@ def _drops(program: Program) -> bool:
 
 
 def _used_params(program: Program) -> Iterator[str]:
-    for node in walk(*program.roots.values()):
-        if isinstance(node, Tree):
-            yield node.leaves.base  # for its size
-        if isinstance(node, Param):
-            yield node.name
-            if node.name == "context" and "context" not in program.signature.given:
-                yield "x"
+    nodes = list(walk(*program.roots.values()))
+    params = [node for node in nodes if isinstance(node, Param)]
+    for node in params:
+        yield node.name
+        if node.name == "context" and "context" not in program.signature.given:
+            yield "x"
+    sized = {axis.base for node in params for axis in node.type.axes}
+    needed = {axis.base for node in nodes for axis in node.type.axes}
+    needed |= {node.leaves.base for node in nodes if isinstance(node, Tree)}
+    if not program.signature.core:
+        missing = needed - sized
+        yield from (name for name in ("x", "context") if name in missing)
+        if "x" not in sized and {"b", "context"} & missing:
+            yield "x"
 
 
 def lower(program: Program, asked: str) -> Lowered:

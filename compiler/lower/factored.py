@@ -20,6 +20,7 @@ from ...dsl.core import (
     Map,
     Node,
     Param,
+    Reduce,
     Reshape,
     Scores,
     Type,
@@ -63,7 +64,10 @@ def _emit(e: Dense, node: Attend, found: Match) -> Value:
     for size in inner:
         width = width * size
     flat = Type(Kind.REAL, value.type.axes, (width,))
-    value = Reshape(flat, value) if len(inner) != 1 else value
+    if not inner:
+        value = pointwise("*", value, fill(1.0, frozenset(), (width,)))
+    elif len(inner) > 1:
+        value = Reshape(flat, value)
     needs_sum = not isinstance(node.normalize, Scores)
     if needs_sum:
         one = fill(1.0, frozenset(), (sizes.constant(1),))
@@ -87,7 +91,9 @@ def _emit(e: Dense, node: Attend, found: Match) -> Value:
         total = _leaf(e, node, "row", whole, axes, ())
         result = _normalized(node.normalize, node.joint, result, total)
     axes = result.type.axes
-    if len(inner) != 1:
+    if not inner:
+        result = Reduce(Type(Kind.REAL, axes), "sum", result, (), (0,), None)
+    elif len(inner) > 1:
         result = Reshape(Type(Kind.REAL, axes, inner), result)
     for axis in extra:
         if axis.size is not None:

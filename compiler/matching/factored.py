@@ -93,14 +93,14 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | KeyS
             if side == "pair":
                 past = _past(condition, node, program)
             elif side == "key":
-                right = pointwise("*", right, real(_plain(condition)))
+                right = pointwise("where", _plain(condition), right, const(0.0))
             else:
-                left = pointwise("*", left, real(_plain(condition)))
+                left = pointwise("where", _plain(condition), left, const(0.0))
         if node.joint not in source.value.type.axes or node.query in source.value.type.axes:
             raise _Unfit("its value is not one of the key", source.value)
     except _Unfit as error:
         return Refusal(error.reason, error.node)
-    return Match(left, right, _plain(source.value), past)
+    return Match(left, right, real(_plain(source.value)), past)
 
 
 def _match_softmax(node: Attend, program: Program) -> KeySoftmax | Refusal:
@@ -121,7 +121,7 @@ def _match_softmax(node: Attend, program: Program) -> KeySoftmax | Refusal:
             raise _Unfit("its rows are all the same", source.score)
     except _Unfit as error:
         return Refusal(error.reason, error.node)
-    return KeySoftmax(score, _plain(source.value), past)
+    return KeySoftmax(score, real(_plain(source.value)), past)
 
 
 def _is_linear(node: Node, joint: Axis) -> bool:

@@ -72,11 +72,19 @@ def drop_repeated(node: Node) -> Node | None:
 
 
 def drop_remainder(node: Node) -> Node | None:
-    """x % 1 -> 0"""
-    if not isinstance(node, Map) or node.op != "%" or node.type.kind is not Kind.INT:
+    """x % 1 in a comparison -> 0; elsewhere its axes may be wanted"""
+    if not isinstance(node, Map) or node.op not in ("==", "!=", "<", "<=", ">", ">="):
         return None
+    args = [const(0) if _is_whole_remainder(arg) else arg for arg in node.args]
+    return None if tuple(args) == node.args else pointwise(node.op, *args)
+
+
+def _is_whole_remainder(node: Node) -> bool:
+    """Whether a node is what is left over from an int divided by 1."""
+    if not isinstance(node, Map) or node.op != "%" or node.type.kind is not Kind.INT:
+        return False
     divisor = node.args[1]
-    return const(0) if isinstance(divisor, Const) and divisor.value == 1 else None
+    return isinstance(divisor, Const) and divisor.value == 1 and not node.type.dims
 
 
 def separate_residues(node: Node) -> Node | None:

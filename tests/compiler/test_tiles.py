@@ -192,3 +192,23 @@ def test_torch_compile_finds_its_graph_after_a_long_call() -> None:
     made = module(**call)
     again = torch.compile(module, backend="eager", fullgraph=True)(**call)
     torch.testing.assert_close(again, made)
+
+
+def test_gradients_in_batches() -> None:
+    module, plain = (
+        attnc.compile(loaded("sliding_window"), d_model=8, heads=2, lowering=low).double()
+        for low in ("tiled", "dense")
+    )
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(1, 13, 8, dtype=WIDE, requires_grad=True)
+    given = torch.randn(3, 1, 13, 8, dtype=WIDE)
+    found = [
+        torch.autograd.grad(item(x=x), x, given, is_grads_batched=True)[0]
+        for item in (module, plain)
+    ]
+    torch.testing.assert_close(*found)
+
+
+def test_tensors_without_numbers_take_no_tiles() -> None:
+    module = attnc.compile(loaded("additive"), d_model=8, heads=1).to("meta")
+    assert module(x=torch.empty(1, 1024, 8, device="meta")).shape == (1, 1024, 8)

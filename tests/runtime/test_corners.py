@@ -8,7 +8,20 @@ import torch
 from attnc.runtime.oracle import evaluate
 
 HEAD = "attnc: 1\nname: corner\n"
+LINEAR = (
+    HEAD
+    + """extends: softmax
+context: same
+normalize: s
+score: dot(q, k)
+out: sum(concat(heads, over=h)) * x
+"""
+)
 CORNERS = {
+    "a linear value without features": LINEAR + "value: sum(v)\n",
+    "a linear value that is a position": LINEAR + "value: real(j)\n",
+    "a linear value and its sum": LINEAR.replace("normalize: s\n", "") + "value: sum(v)\n"
+    "normalize: s / (3 + sum(s, over=j))\n",
     "a scale of 0": HEAD + "extends: causal_softmax\nscore: 0 * super\n",
     "a negative scale": HEAD + "extends: causal_softmax\nscore: -1 * super\n",
     "queries and keys without b": HEAD
@@ -25,6 +38,17 @@ axes: {w: 3}
 let:
   y:
     attend: {at: "token(context, slot(x) + w - 1)", score: "dot(context[j], x)", value: context}
+out: y
+""",
+    "a remainder by 1 that is stencilled": HEAD
+    + 'let: {p: "convolve(real(i % 1 + 1), ones(3), left=2, right=0)"}\nout: x * p\n',
+    "a remainder by 1 of features": HEAD + 'let: {p: "range(3) % 1"}\nout: x + sum(p + 1)\n',
+    "a remainder by 1 in a list": HEAD
+    + """context: same
+axes: {e: 3}
+let:
+  y:
+    attend: {at: "token(context, slot(x) % 1 + e)", score: "0.0 * i", value: context}
 out: y
 """,
     "entmax of no keys": HEAD
@@ -75,3 +99,19 @@ def test_the_core_takes_a_number_as_offset() -> None:
     module = attnc.compile(attnc.load("causal_softmax"), d_model=8, heads=2, entry="qkv")
     q = torch.randn(1, 2, 5, 4)
     torch.testing.assert_close(module(q, q, q, q_start=5), module(q, q, q))
+
+
+def test_what_padding_holds_does_not_matter_to_linear_attention() -> None:
+    text = (
+        HEAD
+        + """extends: softmax
+score: dot(exp(q), exp(k))
+normalize: safe_div(s, sum(s, over=j))
+"""
+    )
+    module = attnc.compile(attnc.loads(text), d_model=8, heads=2)
+    assert module.lowering == {"heads": "linear"}
+    x, valid = torch.randn(2, 9, 8), torch.arange(9).expand(2, 9) < 6
+    plain = module(x=x, valid=valid)
+    x[:, 6:] *= 3000
+    torch.testing.assert_close(module(x=x, valid=valid)[:, :6], plain[:, :6])
