@@ -96,7 +96,7 @@ def _used_params(program: Program) -> Iterator[str]:
 
 
 def lower(program: Program, asked: str) -> Lowered:
-    """The fx graph of a program; `asked` is `auto`, `dense` or `sdpa`."""
+    """The fx graph of a program; `asked` is `auto` or the name of a lowering."""
     names = {node: name for name, node in program.spec.bindings.items()}
     emitter = Dense(program, names)
     _placeholders(emitter, program)

@@ -31,7 +31,6 @@ from ...dsl.core import (
     map_operands,
 )
 from ...dsl.elaborate.typing import pointwise
-from ..block_classes import Instruction, MaskProgram
 from ..labels import labels_of
 from ..matching.refusal import Refusal
 from ..matching.rows import (
@@ -45,7 +44,8 @@ from ..matching.rows import (
     tiled_sources,
 )
 from ..program import Program
-from ..tiles import Input, Layout, TiledAttend
+from ..tiling import Input, Layout, TiledAttend
+from ..tiling.classes import Instruction, MaskProgram
 from . import attend
 from .dense import Dense
 from .emit import Emit

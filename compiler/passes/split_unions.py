@@ -9,7 +9,7 @@ For long calls only: tiles put the tokens of each attend into the order in which
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...dsl.core import (
     Attend,
@@ -139,18 +139,12 @@ def _both(left: list[Node] | None, right: list[Node] | None) -> list[Node] | Non
     return [pointwise("and", a, b) for a in left for b in right]
 
 
-@dataclass(frozen=True)
-class _Part:
-    value: Node
-    lse: Node
-
-
-def _part(node: Attend, source: AttendSource) -> _Part:
-    """The softmax over the keys of one source alone."""
+def _part(node: Attend, source: AttendSource) -> tuple[Node, Node]:
+    """The softmax over the keys of one source alone, and its lse."""
     (axis,) = source.axes
     pairs = Type(Kind.REAL, source.score.type.axes | {node.query, axis})
     own = replace(node, sources=(source,), joint=axis, normalize=_softmax(Scores(pairs), axis))
-    return _Part(own, Part(Type(Kind.REAL, node.type.axes), own, "lse"))
+    return own, Part(Type(Kind.REAL, node.type.axes), own, "lse")
 
 
 def _softmax(scores: Node, axis: Axis) -> Node:
@@ -160,14 +154,15 @@ def _softmax(scores: Node, axis: Axis) -> Node:
     return pointwise("safe_div", raised, Reduce(row, "sum", raised, (axis,), (), None))
 
 
-def _merged(parts: list[_Part]) -> Node:
+def _merged(parts: list[tuple[Node, Node]]) -> Node:
     """sum_p exp(lse_p - m) o_p / sum_p exp(lse_p - m), m the largest lse."""
     largest: Node = const(LOWEST)
-    for part in parts:
-        largest = pointwise("max", largest, part.lse)
-    shares = [pointwise("exp", pointwise("-", part.lse, largest)) for part in parts]
-    total, value = shares[0], pointwise("*", shares[0], parts[0].value)
-    for share, part in zip(shares[1:], parts[1:], strict=True):
+    for _, lse in parts:
+        largest = pointwise("max", largest, lse)
+    total: Node = const(0.0)
+    value: Node = const(0.0)
+    for result, lse in parts:
+        share = pointwise("exp", pointwise("-", lse, largest))
         total = pointwise("+", total, share)
-        value = pointwise("+", value, pointwise("*", share, part.value))
+        value = pointwise("+", value, pointwise("*", share, result))
     return pointwise("safe_div", value, total)

@@ -9,8 +9,8 @@ from typing import Any
 import attnc
 import pytest
 import torch
-from attnc.compiler import tiles
-from attnc.compiler.block_classes import EMPTY, FULL, PARTIAL, Instruction, block_classes, extremes
+from attnc.compiler.tiling import sizes
+from attnc.compiler.tiling.classes import EMPTY, FULL, PARTIAL, Instruction, block_classes, extremes
 from attnc.runtime import module
 from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
@@ -26,10 +26,10 @@ LENGTHS = (1, 2, 3, 7, 13, 17, 33)
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that short sequences have many, of every kind."""
-    monkeypatch.setattr(tiles, "BLOCK", 4)
-    monkeypatch.setattr(tiles, "PAIRS", 64)
-    monkeypatch.setattr(tiles, "LONG_ROW", 2)
-    monkeypatch.setattr(tiles, "TOGETHER", 2)
+    monkeypatch.setattr(sizes, "BLOCK", 4)
+    monkeypatch.setattr(sizes, "PAIRS", 64)
+    monkeypatch.setattr(sizes, "LONG_ROW", 2)
+    monkeypatch.setattr(sizes, "TOGETHER", 2)
     monkeypatch.setattr(module, "LONG", 1)
 
 

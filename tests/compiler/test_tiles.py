@@ -8,9 +8,8 @@ import attnc
 import pytest
 import torch
 from agreement import loaded, results, setting
-from attnc.compiler import tiles
-from attnc.compiler.block_classes import EMPTY, FULL, PARTIAL
-from attnc.compiler.tiles import TiledAttend
+from attnc.compiler.tiling import TiledAttend, sizes
+from attnc.compiler.tiling.classes import EMPTY, FULL, PARTIAL
 from attnc.runtime.module import LoweringRefused
 from references import CASES, Case
 from torch import Tensor
@@ -23,10 +22,10 @@ FORMS = {case.name: case for case in CASES}
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks so small that short sequences have many, of every kind."""
-    monkeypatch.setattr(tiles, "BLOCK", 4)
-    monkeypatch.setattr(tiles, "PAIRS", 64)
-    monkeypatch.setattr(tiles, "LONG_ROW", 2)
-    monkeypatch.setattr(tiles, "TOGETHER", 2)
+    monkeypatch.setattr(sizes, "BLOCK", 4)
+    monkeypatch.setattr(sizes, "PAIRS", 64)
+    monkeypatch.setattr(sizes, "LONG_ROW", 2)
+    monkeypatch.setattr(sizes, "TOGETHER", 2)
 
 
 def gradients(made: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor]:

@@ -137,9 +137,8 @@ def _not(a: Interval) -> Interval:
 
 def _abs(a: Interval) -> Interval:
     low, high = a
-    return torch.maximum(torch.maximum(low, -high), torch.zeros_like(low)), torch.maximum(
-        low.abs(), high.abs()
-    )
+    nearest = torch.maximum(torch.maximum(low, -high), torch.zeros_like(low))
+    return nearest, torch.maximum(low.abs(), high.abs())
 
 
 def _monotone(apply: Callable[[Tensor], Tensor]) -> Callable[[Interval], Interval]:

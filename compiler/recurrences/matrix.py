@@ -1,18 +1,11 @@
-"""Loops over tokens whose next state is linear in the present one, taken apart.
-
-    next w: f * w + beta * outer(v - w @ k, k)        reads  y0 = w @ k
-                                                      decay  f
-                                                      writes (beta * v - beta * y0) (x) k
-
-`solve` finds, carry by carry, what `compiler.scans` needs to advance it over all tokens at once; a carry that is known at every token is an ordinary sequence for those after it. Any other loop is left to run token by token.
-"""
+"""Carries that are read by contraction, decay, and take outer products."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..dsl.core import (
+from ...dsl.core import (
     Axis,
     Const,
     Contract,
@@ -29,213 +22,11 @@ from ..dsl.core import (
     operands,
     walk,
 )
-from ..dsl.elaborate.typing import const, pointwise
-from ..dsl.intervals import bounds
+from ...dsl.elaborate.typing import const, pointwise
+from ...dsl.intervals import bounds
+from .forms import MatrixState, carry_in
 
 ONE = const(1.0)
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """A carry with h[t] = decay[t] * h[t-1] + value[t]; decay None: 1.
-
-    carry     the leaf that stands for h[t-1], a sequence once it is solved
-    largest   the same with max for the sum and the sum for the product:
-              h[t] = max(decay[t] + h[t-1], value[t]); decay None: 0
-    """
-
-    name: str
-    carry: Param
-    decay: Node | None
-    value: Node
-    largest: bool = False
-
-
-@dataclass(frozen=True)
-class MatrixState:
-    """A carry that is read by contraction over one feature dim, decays, and takes outer products.
-
-    key_dim   the dim that reads contract, 0 or 1; rank: how many dims the carry has
-    decays    numbers, feature_decays along key_dim; all at least 0
-    writes    (base, key): the base None for 0
-    reads     (leaf, what it is contracted with): leaf stands for the read of the state before
-    feeds     (write, read, factor)
-    """
-
-    name: str
-    key_dim: int
-    rank: int
-    decays: tuple[Node, ...]
-    feature_decays: tuple[Node, ...]
-    writes: tuple[tuple[Node | None, Node], ...]
-    reads: tuple[tuple[Param, Node], ...]
-    feeds: tuple[tuple[int, int, Node], ...]
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The carries in the order in which they can be solved, and the yields over all tokens."""
-
-    steps: tuple[Elementwise | MatrixState, ...]
-    yields: tuple[Node, ...]
-
-
-def solve(node: Recur, spec: TypedSpec) -> Solution | None:
-    """How a loop can be advanced over all tokens at once; None where it is not linear."""
-    bodies: dict[str, Node] = dict(zip(node.names, node.nexts, strict=True))
-    yields = node.yields
-    steps: list[Elementwise | MatrixState] = []
-    waiting = list(node.names)
-    while waiting:
-        for name in waiting:
-            others = frozenset(waiting) - {name}
-            matrix = _matrix(node, name, bodies, yields, others, spec)
-            found = matrix or _elementwise(name, bodies, yields, others)
-            if found is not None:
-                break
-        else:
-            return None
-        waiting.remove(name)
-        del bodies[name]
-        if isinstance(found, _Solved):
-            bodies = {key: found.rewritten(body) for key, body in bodies.items()}
-            yields = tuple(found.rewritten(item) for item in yields)
-            steps.append(found.step)
-        else:
-            steps.append(found)
-    return Solution(tuple(steps), yields)
-
-
-def _carry(node: Node, names: frozenset[str]) -> Param | None:
-    """The first carry of these names that a node depends on."""
-    for item in walk(node):
-        if isinstance(item, Param) and item.role == "carry" and item.name in names:
-            return item
-    return None
-
-
-# -- elementwise ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Affine:
-    """scale * h + shift; None stands for 1 and for 0."""
-
-    scale: Node | None
-    shift: Node | None
-
-
-def _elementwise(
-    name: str, bodies: Mapping[str, Node], yields: tuple[Node, ...], others: frozenset[str]
-) -> Elementwise | None:
-    body = bodies[name]
-    own = frozenset({name})
-    found_in = (_carry(item, own) for item in (*bodies.values(), *yields))
-    carry = next((item for item in found_in if item is not None), None)
-    if carry is None or _carry(body, others) or body.type.kind is not Kind.REAL:
-        return None
-    found = _affine(body, carry, {})
-    if found is not None:
-        return Elementwise(name, carry, found.scale, found.shift or const(0.0))
-    top = _largest(body, carry)
-    if top is None or top.shift is None:
-        return None
-    return Elementwise(name, carry, top.scale, top.shift, largest=True)
-
-
-def _largest(node: Node, carry: Param) -> _Affine | None:
-    """node as max(scale + carry, shift), or None; scale None: 0, shift None: -inf."""
-    if node is carry:
-        return _Affine(None, None)
-    if not isinstance(node, Map) or _carry(node, frozenset({carry.name})) is None:
-        return None
-    if node.op not in ("+", "-", "max") or len(node.args) != 2:
-        return None
-    left, right = node.args
-    if node.op != "-" and _carry(left, frozenset({carry.name})) is None:
-        left, right = right, left
-    found = _largest(left, carry)
-    if found is None or _carry(right, frozenset({carry.name})) is not None:
-        return None
-    if node.op == "max":
-        shift = right if found.shift is None else pointwise("max", found.shift, right)
-        return _Affine(found.scale, shift)
-    scale = pointwise(node.op, found.scale or const(0.0), right)
-    return _Affine(scale, None if found.shift is None else pointwise(node.op, found.shift, right))
-
-
-def _affine(node: Node, carry: Param, memo: dict[Node, _Affine | None]) -> _Affine | None:
-    """node as scale * carry + shift, or None."""
-    if node not in memo:
-        memo[node] = _affine_of(node, carry, memo)
-    return memo[node]
-
-
-def _affine_of(node: Node, carry: Param, memo: dict[Node, _Affine | None]) -> _Affine | None:
-    if node is carry:
-        return _Affine(None, None)
-    if _carry(node, frozenset({carry.name})) is None:
-        return _Affine(const(0.0), node)
-    if not isinstance(node, Map):
-        return None
-    if node.op == "where":
-        return _affine_where(node, carry, memo)
-    args = [_affine(arg, carry, memo) for arg in node.args]
-    if any(arg is None for arg in args):
-        return None
-    match node.op, args:
-        case "neg", [_Affine() as one]:
-            return _scaled_affine(one, const(-1.0))
-        case "+", [_Affine() as left, _Affine() as right]:
-            return _added_affine(left, right)
-        case "-", [_Affine() as left, _Affine() as right]:
-            return _added_affine(left, _scaled_affine(right, const(-1.0)))
-        case "*", [_Affine() as left, _Affine() as right]:
-            if _is_zero(left.scale) and left.shift is not None:
-                return _scaled_affine(right, left.shift)
-            if _is_zero(right.scale) and right.shift is not None:
-                return _scaled_affine(left, right.shift)
-        case "/", [_Affine() as left, _Affine() as right] if _is_zero(right.scale):
-            return _scaled_affine(left, pointwise("/", ONE, right.shift or const(0.0)))
-    return None
-
-
-def _affine_where(node: Map, carry: Param, memo: dict[Node, _Affine | None]) -> _Affine | None:
-    test, *branches = node.args
-    if _carry(test, frozenset({carry.name})) is not None:
-        return None
-    left, right = (_affine(branch, carry, memo) for branch in branches)
-    if left is None or right is None:
-        return None
-    scale = pointwise("where", test, left.scale or ONE, right.scale or ONE)
-    nothing = const(0.0)
-    return _Affine(scale, pointwise("where", test, left.shift or nothing, right.shift or nothing))
-
-
-def _is_zero(node: Node | None) -> bool:
-    return isinstance(node, Const) and node.value == 0
-
-
-def _scaled_affine(item: _Affine, factor: Node) -> _Affine:
-    shift = None if item.shift is None else pointwise("*", item.shift, factor)
-    if _is_zero(item.scale):
-        return _Affine(item.scale, shift)
-    return _Affine(factor if item.scale is None else pointwise("*", item.scale, factor), shift)
-
-
-def _added_affine(left: _Affine, right: _Affine) -> _Affine:
-    if left.shift is None or right.shift is None:
-        shift = left.shift or right.shift
-    else:
-        shift = pointwise("+", left.shift, right.shift)
-    if _is_zero(left.scale):
-        return _Affine(right.scale, shift)
-    if _is_zero(right.scale):
-        return _Affine(left.scale, shift)
-    return _Affine(pointwise("+", left.scale or ONE, right.scale or ONE), shift)
-
-
-# -- matrices -------------------------------------------------------------------------------
 
 
 class _Unfit(Exception):
@@ -262,7 +53,7 @@ class _State:
 
 
 @dataclass
-class _Solved:
+class Solved:
     """A step, and how expressions over its carry read once it is solved."""
 
     step: MatrixState
@@ -273,17 +64,17 @@ class _Solved:
         return self.reading.rewritten(node)
 
 
-def _matrix(
+def matrix(
     node: Recur,
     name: str,
     bodies: Mapping[str, Node],
     yields: tuple[Node, ...],
     others: frozenset[str],
     spec: TypedSpec,
-) -> _Solved | None:
+) -> Solved | None:
     body = bodies[name]
-    carry = _carry(body, frozenset({name}))
-    if carry is None or _carry(body, others) or len(carry.type.dims) not in (1, 2):
+    carry = carry_in(body, frozenset({name}))
+    if carry is None or carry_in(body, others) or len(carry.type.dims) not in (1, 2):
         return None
     rest = (*(item for key, item in bodies.items() if key != name), *yields)
     key_dim = _key_dim(carry, (body, *rest))
@@ -316,7 +107,7 @@ def _matrix(
             for read, factor in row.reads.items()
         ),
     )
-    return _Solved(step, reading) if step.reads and step.writes else None
+    return Solved(step, reading) if step.reads and step.writes else None
 
 
 def _key_dim(carry: Param, users: tuple[Node, ...]) -> int | None:
@@ -327,7 +118,7 @@ def _key_dim(carry: Param, users: tuple[Node, ...]) -> int | None:
     for item in walk(*users):
         if isinstance(item, Contract) and len(item.left_dims) == 1:
             for side, pairs in ((item.left, item.left_dims), (item.right, item.right_dims)):
-                if side.type.dims == carry.type.dims and _carry(side, frozenset({carry.name})):
+                if side.type.dims == carry.type.dims and carry_in(side, frozenset({carry.name})):
                     dims.add(pairs[0])
     return dims.pop() if len(dims) == 1 else None
 

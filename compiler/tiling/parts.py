@@ -1,0 +1,91 @@
+"""From whole arrays to those of a tile, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from .layout import Input, Layout, Tile
+
+
+def flattened(value: Tensor, axes: tuple[str, ...], layout: Layout) -> Tensor:
+    """A result of a tile with block and query as one dim."""
+    block, query = axes.index(layout.block), axes.index(layout.query)
+    moved: Tensor = value.movedim(block, query - 1)
+    return moved.flatten(query - 1, query)
+
+
+def _places(item: Input, layout: Layout, tile: Tile) -> dict[str, Tensor | None]:
+    """What a tile takes along the axes of an argument: places, or None for everything."""
+    found: dict[str, Tensor | None] = dict(zip(layout.keys, tile.keys, strict=True))
+    found[layout.query] = tile.rows
+    return {axis: places for axis, places in found.items() if axis in item.axes}
+
+
+def part_of(value: Any, item: Input, layout: Layout, tile: Tile) -> Any:
+    """The part of an argument that a tile sees, in the layout of the tile."""
+    chosen = _places(item, layout, tile)
+    if not isinstance(value, Tensor) or not chosen:
+        return value
+    labels = list(item.axes)
+    listed = [axis for axis, places in chosen.items() if places is not None]
+    if len(listed) == 2:
+        first, second = listed
+        value = value.movedim((labels.index(first), labels.index(second)), (0, 1))
+        value = value[_pairs(chosen[first], chosen[second])]
+        labels = [layout.block, first, second, *(a for a in labels if a not in listed)]
+    elif listed:
+        places = chosen[listed[0]]
+        assert places is not None
+        dim = labels.index(listed[0])
+        value = value.index_select(dim, places.flatten()).unflatten(dim, places.shape)
+        labels.insert(dim, layout.block)
+    else:
+        value = value.unsqueeze(0)
+        labels.insert(0, layout.block)
+    return _ordered(value, labels, item.inner)
+
+
+def _pairs(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Places along two dims, as an index of (blocks, first, second)."""
+    assert first is not None
+    assert second is not None
+    return first[:, :, None], second[:, None, :]
+
+
+def give_back(total: Tensor, grad: Tensor, item: Input, layout: Layout, tile: Tile) -> None:
+    """Add the gradient of a tile's argument to that of the whole argument."""
+    chosen = _places(item, layout, tile)
+    listed = [axis for axis, places in chosen.items() if places is not None]
+    if not chosen:
+        total += grad
+    elif len(listed) == 2:
+        first, second = listed
+        rest = [axis for axis in item.axes if axis not in listed]
+        grad = _ordered(grad, item.inner, [layout.block, first, second, *rest])
+        view = total.movedim((item.axes.index(first), item.axes.index(second)), (0, 1))
+        view.index_put_(_pairs(chosen[first], chosen[second]), grad, accumulate=True)
+    elif listed:
+        places = chosen[listed[0]]
+        assert places is not None
+        dim = item.axes.index(listed[0])
+        wanted = [*item.axes[:dim], layout.block, *item.axes[dim:]]
+        grad = _ordered(grad, item.inner, wanted).flatten(dim, dim + 1)
+        total.index_add_(dim, places.flatten(), grad.to(total.dtype))
+    else:
+        total += grad.squeeze(item.inner.index(layout.block))
+
+
+def _ordered(value: Tensor, labels: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    order = [labels.index(axis) for axis in wanted]
+    return value.permute(*order, *range(len(order), value.dim()))
+
+
+def of_tile(grad: Tensor, axes: tuple[str, ...], layout: Layout, tile: Tile) -> Tensor:
+    """The gradient of a result for the rows of a tile, in its layout."""
+    block, query = axes.index(layout.block), axes.index(layout.query)
+    rows = grad.index_select(query - 1, tile.rows.flatten())
+    blocks: Tensor = rows.unflatten(query - 1, tile.rows.shape)
+    return blocks.movedim(query - 1, block)
