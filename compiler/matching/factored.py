@@ -32,7 +32,7 @@ from ...dsl.core import (
 from ...dsl.elaborate.typing import const, fill, pointwise, real
 from ..normalizer import softmax_argument, uses_scores
 from ..program import Program
-from .refusal import Refusal
+from .refusal import Refusal, whole_rows
 
 #: features beyond which the factors would be larger than what they save
 MOST_FEATURES = 4096
@@ -69,16 +69,10 @@ class _Unfit(Exception):
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | KeySoftmax | Refusal:
     """Whether the scores of an attend factor, and nothing needs them one by one."""
-    if len(node.sources) != 1 or node.sources[0].at is not None:
-        return Refusal("it has several sources or a list of keys", node, "one source with a mask")
+    refusal = whole_rows(node, program, parts)
+    if refusal is not None:
+        return refusal
     source = node.sources[0]
-    if source.axes != (node.joint,):
-        return Refusal("its keys have two axes", node)
-    if parts:
-        names = ", ".join(sorted(parts))
-        return Refusal(f"its {names} are read", node, f"do not read .{names}")
-    if node.dropout and program.signature.training:
-        return Refusal("its weights are dropped one by one", node, "dropout: 0")
     argument = softmax_argument(node.normalize)
     if argument is not None and isinstance(argument[0], Scores):
         return _match_softmax(node, program)

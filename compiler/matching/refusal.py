@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...dsl.core import Node
+from ...dsl.core import Attend, Node
+from ..program import Program
 
 
 @dataclass(frozen=True)
@@ -14,3 +15,17 @@ class Refusal:
     reason: str
     node: Node | None = None
     edit: str = ""
+
+
+def whole_rows(node: Attend, program: Program, parts: frozenset[str]) -> Refusal | None:
+    """What keeps an attend from being computed without its weights: they are needed one by one."""
+    if len(node.sources) != 1 or node.sources[0].at is not None:
+        return Refusal("it has several sources or a list of keys", node, "one source with a mask")
+    if node.sources[0].axes != (node.joint,):
+        return Refusal("its keys have two axes", node)
+    if parts:
+        names = ", ".join(sorted(parts))
+        return Refusal(f"its {names} are read", node, f"do not read .{names}")
+    if node.dropout and program.signature.training:
+        return Refusal("its weights are dropped one by one, by counter", node, "dropout: 0")
+    return None

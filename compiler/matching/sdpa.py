@@ -21,7 +21,7 @@ from ...dsl.core import (
 from ...dsl.elaborate.typing import pointwise
 from ..normalizer import softmax_argument
 from ..program import Program
-from .refusal import Refusal
+from .refusal import Refusal, whole_rows
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,10 @@ def is_streamed(node: Attend, program: Program) -> bool:
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
     """Whether an attend is what scaled_dot_product_attention computes."""
-    if len(node.sources) != 1 or node.sources[0].at is not None:
-        return Refusal("it has several sources or a list of keys", node, "one source with a mask")
+    refusal = whole_rows(node, program, parts)
+    if refusal is not None:
+        return refusal
     source = node.sources[0]
-    if source.axes != (node.joint,):
-        return Refusal("its keys have two axes", node)
-    if parts:
-        names = ", ".join(sorted(parts))
-        return Refusal(f"its {names} are read", node, f"do not read .{names}")
-    if node.dropout and program.signature.training:
-        return Refusal("its dropout is drawn by counter, which torch's is not", node, "dropout: 0")
     found = softmax_argument(node.normalize)
     if found is None or not isinstance(found[0], Scores):
         return Refusal(
