@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from .module import Module
 
 
+#: tokens of a stream that has tokens of its own, such as the global ones of a long input
+OWN = 64
+
+
 def example(
     module: Module,
     length: int,
@@ -26,9 +30,11 @@ def example(
 
     Reals are normal, ints uniform in their declared range (0 and 1 without one), bools fair.
     `context` is the length of the keys where the call gives them: as many as queries unless told.
+    A stream with tokens of its own has at most OWN of them, however long the input.
     """
     spec = module.spec
-    lengths = {"context": length if context is None else context}
+    lengths = {name: min(length, OWN) for name in spec.streams}
+    lengths["context"] = length if context is None else context
     generator = torch.Generator().manual_seed(seed)
 
     def made(kind: Type, bounds: tuple[int, int] | None = None) -> Tensor:
