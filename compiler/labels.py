@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..dsl.core import Arg, Axis, Choose, Kind, Map, Node, Sort, Top, walk
+from ..dsl.core import Arg, Axis, Choose, Const, Kind, Map, Node, Sort, Top, walk
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def labels_of(mask: Node | None, query: Axis, key: Axis) -> Labels:
     """The order of queries and keys in which a mask is made of whole blocks."""
     queries: list[Node] = []
     keys: list[Node] = []
-    for condition in _conditions(mask):
+    for condition in conditions(mask):
         sides = _equal_sides(condition, query, key)
         if sides is not None:
             queries.append(sides[0])
@@ -46,10 +46,13 @@ def labels_of(mask: Node | None, query: Axis, key: Axis) -> Labels:
     return Labels(tuple(queries) if scattered else (), tuple(keys))
 
 
-def _conditions(mask: Node | None) -> list[Node]:
+def conditions(mask: Node | None) -> list[Node]:
+    """What must hold of a visible pair, one by one."""
+    if mask is None or (isinstance(mask, Const) and mask.value is True):
+        return []
     if isinstance(mask, Map) and mask.op == "and":
-        return [item for arg in mask.args for item in _conditions(arg)]
-    return [] if mask is None else [mask]
+        return [item for arg in mask.args for item in conditions(arg)]
+    return [mask]
 
 
 def _equal_sides(node: Node, query: Axis, key: Axis) -> tuple[Node, Node] | None:

@@ -10,31 +10,19 @@ from typing import Any
 
 from torch import fx, nn
 
-from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Part, Recur, Tree, walk
-from .. import recurrences
-from ..matching.refusal import Refusal
-from ..matching.sdpa import is_streamed
+from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Recur, Tree, walk
+from ..matching.choice import Choice, choose
 from ..program import OFFSETS, VALIDITY, Program
 from . import factored, sdpa, tiled
 from .dense import Dense
-from .emit import Emit
 from .emitter import NotLowered, Value, by_rank, drop_unused
 
-#: the lowerings of attends besides the dense form, in the order in which `auto` takes them
-LOWERINGS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Emit | Refusal]], ...] = (
-    ("sdpa", sdpa.fit),
-    ("linear", factored.fit),
-    ("tiled", tiled.fit),
-)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The lowering of one attend, and why the others were not taken."""
-
-    name: str
-    lowering: str
-    refusals: tuple[tuple[str, Refusal], ...] = ()
+#: what emits an attend as its lowering found it to fit
+EMITTERS: dict[str, Callable[[Dense, Attend, Any], Value]] = {
+    "sdpa": sdpa.emit,
+    "linear": factored.emit,
+    "tiled": tiled.emit,
+}
 
 
 @dataclass
@@ -100,7 +88,8 @@ def lower(program: Program, asked: str) -> Lowered:
     names = {node: name for name, node in program.spec.bindings.items()}
     emitter = Dense(program, names)
     _placeholders(emitter, program)
-    choices = (*_choose(emitter, program, asked), *_choose_loops(emitter, program, asked))
+    choices = choose(program, asked)
+    _take(emitter, choices)
     with _deep():
         outs = {name: _output(emitter, name, node) for name, node in program.roots.items()}
     emitter.graph.output(outs["x"] if tuple(outs) == ("x",) else outs)
@@ -164,55 +153,17 @@ def attends_of(program: Program) -> list[Attend]:
     return [node for node in walk(*program.roots.values()) if isinstance(node, Attend)]
 
 
-def _choose(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
-    parts: dict[Node, set[str]] = {}
-    for node in walk(*program.roots.values()):
-        if isinstance(node, Part):
-            parts.setdefault(node.attend, set()).add(node.part)
-    inside = {
-        item
-        for node in walk(*program.roots.values())
-        if isinstance(node, Recur)
-        for item in walk(*node.nexts, *node.yields)
-    }
-    choices = []
-    for node in attends_of(program):
-        read = frozenset(parts.get(node, ()))
-        refusals: list[tuple[str, Refusal]] = []
-        chosen = "dense"
-        for name, fit in LOWERINGS:
-            found = fit(node, program, read)
-            if node in inside:
-                found = Refusal("it stands inside a loop", node)
-            if isinstance(found, Refusal):
-                refusals.append((name, found))
-            elif name == asked or (asked == "auto" and _suits(name, node, program)):
-                e.chosen[node] = found
-                chosen = name
-                break
-        choices.append(Choice(node.name, chosen, tuple(refusals)))
-    return tuple(choices)
+def _take(e: Dense, choices: tuple[Choice, ...]) -> None:
+    """Have each attend and loop emitted as it was chosen."""
+    for choice in choices:
+        if isinstance(choice.node, Recur) and choice.found is not None:
+            e.linear_loops[choice.node.names] = choice.found
+        elif isinstance(choice.node, Attend) and choice.lowering in EMITTERS:
+            e.chosen[choice.node] = _emitter(choice.node, choice)
 
 
-def _suits(lowering: str, node: Attend, program: Program) -> bool:
-    """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
-    long = program.signature.long
-    if lowering == "sdpa":
-        return not long or is_streamed(node, program)
-    return lowering != "tiled" or long
-
-
-def _choose_loops(e: Dense, program: Program, asked: str) -> tuple[Choice, ...]:
-    """Loops that are linear are advanced in chunks, unless the plain form is asked for."""
-    loops = {node.names: node for node in walk(*program.roots.values()) if isinstance(node, Recur)}
-    choices = []
-    for names, node in loops.items():
-        found = None if asked == "dense" else recurrences.solve(node, program.spec)
-        if found is not None:
-            e.linear_loops[names] = found
-        name = names[0].rpartition(".")[0]
-        choices.append(Choice(name, "loop" if found is None else "chunked"))
-    return tuple(choices)
+def _emitter(node: Attend, choice: Choice) -> Callable[[Dense], Value]:
+    return lambda e: EMITTERS[choice.lowering](e, node, choice.found)
 
 
 @contextmanager

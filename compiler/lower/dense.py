@@ -73,7 +73,6 @@ from . import (
     stencils,
     uses,
 )
-from .emit import Emit
 from .emitter import Emitter, NotLowered, Value
 
 
@@ -87,7 +86,7 @@ class Dense(Emitter):
         #: presence of the pairs of each joint axis, inside its normaliser
         self.present: dict[Axis, Value] = {}
         #: lowerings chosen for single attends
-        self.chosen: dict[Node, Emit] = {}
+        self.chosen: dict[Node, Callable[[Dense], Value]] = {}
         #: the carries, inside the step of a loop
         self.carries: dict[str, Value] = {}
         #: calls of used specs, parts of attends, results of loops: each emitted once

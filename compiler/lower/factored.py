@@ -27,11 +27,8 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import fill, pointwise
 from .. import scans
-from ..matching.factored import KeySoftmax, Match, is_sum, joined, match
-from ..matching.refusal import Refusal
+from ..matching.factored import KeySoftmax, Match, is_sum, joined
 from ..normalizer import uses_scores
-from ..program import Program
-from .emit import Emit
 from .emitter import Value, by_rank
 from .linear_loop import sequence
 
@@ -39,17 +36,10 @@ if TYPE_CHECKING:
     from .dense import Dense
 
 
-def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
-    """What emits an attend without its pairs, or why that does not fit."""
-    found = match(node, program, parts)
-    if isinstance(found, Match):
-        return lambda e: _emit(e, node, found)
+def emit(e: Dense, node: Attend, found: Match | KeySoftmax) -> Value:
+    """The result without the pairs."""
     if isinstance(found, KeySoftmax):
-        return lambda e: _emit_of_keys(e, node, found)
-    return found
-
-
-def _emit(e: Dense, node: Attend, found: Match) -> Value:
+        return _emit_of_keys(e, node, found)
     outside = found.query.type.axes | found.key.type.axes | {node.joint}
     extra = by_rank(found.value.type.axes - outside)
     dims = found.value.type.dims

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...dsl.core import Attend, Axis, KvHead, Node, Read
-from ..matching.refusal import Refusal
-from ..matching.sdpa import Match, match
-from ..program import Program
-from .emit import Emit
+from ..matching.sdpa import Match
 from .emitter import Value, by_rank
 from .layout import same_size
 
@@ -20,13 +17,8 @@ if TYPE_CHECKING:
     from .dense import Dense
 
 
-def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
-    """What emits the fused call, or why it does not fit."""
-    found = match(node, program, parts)
-    return found if isinstance(found, Refusal) else lambda e: _emit(e, node, found)
-
-
-def _emit(e: Dense, node: Attend, found: Match) -> Value:
+def emit(e: Dense, node: Attend, found: Match) -> Value:
+    """The fused call."""
     hint, e.hint = e.hint, ""
     query = e.lower(found.query)
     key, grouped_key = _ungrouped(e, found.key)

@@ -32,35 +32,28 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import pointwise
 from ..labels import labels_of
-from ..matching.refusal import Refusal
 from ..matching.rows import (
+    Match,
     arguments,
     inside,
     is_outside,
     keys_of,
-    match,
     orders_keys,
     shares_keys,
     tiled_sources,
 )
-from ..program import Program
 from ..tiling import Input, Layout, TiledAttend
 from ..tiling.classes import Instruction, MaskProgram
 from . import attend
 from .dense import Dense
-from .emit import Emit
 from .emitter import Value, by_rank, drop_unused
 
 BLOCK = Axis("block#", "token", 9, None, "block#")
 
 
-def fit(node: Attend, program: Program, parts: frozenset[str]) -> Emit | Refusal:
-    """What emits the tiles, or why rows cannot be computed by themselves."""
-    refusal = match(node, parts)
-    return refusal if refusal is not None else lambda e: _emit(e, node, "lse" in parts)
-
-
-def _emit(e: Dense, node: Attend, with_lse: bool) -> Value:
+def emit(e: Dense, node: Attend, found: Match) -> Value:
+    """The result of an attend in tiles; its lse is kept for those who read it."""
+    with_lse = found.with_lse
     tile = _Tile(e, node)
     masked = tile.emitted(with_lse, masked=True)
     open_tile = _Tile(e, node)

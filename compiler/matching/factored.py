@@ -30,6 +30,7 @@ from ...dsl.core import (
     map_operands,
 )
 from ...dsl.elaborate.typing import const, fill, pointwise, real
+from ..labels import conditions
 from ..normalizer import softmax_argument, uses_scores
 from ..program import Program
 from .refusal import Refusal, whole_rows
@@ -82,7 +83,7 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | KeyS
     try:
         left, right = factors.of(source.score)
         past = "all"
-        for condition in _conditions(source.mask):
+        for condition in conditions(source.mask):
             side = factors.side(condition)
             if side == "pair":
                 past = _past(condition, node, program)
@@ -104,7 +105,7 @@ def _match_softmax(node: Attend, program: Program) -> KeySoftmax | Refusal:
     score, past = real(_plain(source.score)), "all"
     factors = _Factors(node.query, node.joint)
     try:
-        for condition in _conditions(source.mask):
+        for condition in conditions(source.mask):
             if factors.side(condition) == "pair":
                 past = _past(condition, node, program)
             elif factors.side(condition) == "key":
@@ -149,14 +150,6 @@ def is_sum(node: Node, joint: Axis) -> bool:
         and node.axes == (joint,)
         and node.where is None
     )
-
-
-def _conditions(mask: Node | None) -> list[Node]:
-    if mask is None or (isinstance(mask, Const) and mask.value is True):
-        return []
-    if isinstance(mask, Map) and mask.op == "and":
-        return [item for arg in mask.args for item in _conditions(arg)]
-    return [mask]
 
 
 def _past(mask: Node, node: Attend, program: Program) -> str:

@@ -5,6 +5,8 @@ What does not depend on query and key together is computed outside, for all toke
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ...dsl.core import (
     Arg,
     Attend,
@@ -28,13 +30,21 @@ from ...dsl.core import (
     operands,
 )
 from ..normalizer import uses_scores
+from ..program import Program
 from .refusal import Refusal
 
 ORDERS = (Scan, Sort, Top, Choose, Segment, Stencil)
 
 
-def match(node: Attend, parts: frozenset[str]) -> Refusal | None:
-    """Why the rows of an attend cannot be computed by themselves; None where they can."""
+@dataclass(frozen=True)
+class Match:
+    """An attend whose rows can be computed by themselves; whether its lse is read."""
+
+    with_lse: bool
+
+
+def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
+    """Whether the rows of an attend can be computed by themselves."""
     wanted = parts - {"lse"}
     if wanted:
         names = ", ".join(sorted(wanted))
@@ -46,7 +56,7 @@ def match(node: Attend, parts: frozenset[str]) -> Refusal | None:
             return Refusal("a spec is used for every pair", item)
         if _mixes_rows(item, node.query):
             return Refusal("its rows depend on each other", item)
-    return None
+    return Match("lse" in parts)
 
 
 def tiled_sources(node: Attend) -> dict[int, Axis]:

@@ -37,14 +37,11 @@ class Match:
     causal: bool
 
 
-def is_streamed(node: Attend, program: Program) -> bool:
+def is_streamed(found: Match, program: Program) -> bool:
     """Whether torch computes it without an array over all pairs: no bias, no mask but a causal one."""
-    found = match(node, program, frozenset())
-    if isinstance(found, Refusal) or found.bias is not None:
-        return False
     given = program.signature.given
     same = "context" not in given and "k_start" not in given
-    return found.mask is None or (found.causal and same)
+    return found.bias is None and (found.mask is None or (found.causal and same))
 
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:

@@ -135,9 +135,7 @@ class TiledAttend(nn.Module):
         if queries * row <= sizes.PAIRS and left > sizes.MOSTLY:
             return [Tile(places[None], everything, everything)]
         plan = Plan(classes, queries, keys, lead, orders, others, layout.is_whole, device)
-        nothing = torch.zeros(1, 1, dtype=torch.int64, device=device)
-        no_keys = (nothing,) * len(keys)  # where no query sees any key, one that sees none
-        return list(plan.tiles()) or [Tile(nothing, no_keys, everything)]
+        return list(plan.tiles()) or [_without_keys(len(keys), device)]
 
     def classes(
         self, args: Sequence[Any], queries: int, keys: list[int], orders: list[Tensor | None]
@@ -224,3 +222,9 @@ class TiledAttend(nn.Module):
                 whole = torch.cat([whole, edge], dim)
             results.append(whole if in_order else whole.index_select(dim, inverse))
         return tuple(results)
+
+
+def _without_keys(sources: int, device: torch.device) -> Tile:
+    """A query that sees nothing, for the shape of the results where none sees anything."""
+    first = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    return Tile(first, (first[:, :0],) * sources, (None,) * sources)

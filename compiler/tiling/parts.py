@@ -40,12 +40,19 @@ def part_of(value: Any, item: Input, layout: Layout, tile: Tile) -> Any:
         places = chosen[listed[0]]
         assert places is not None
         dim = labels.index(listed[0])
-        value = value.index_select(dim, places.flatten()).unflatten(dim, places.shape)
+        value = _chosen(value, dim, places)
         labels.insert(dim, layout.block)
     else:
         value = value.unsqueeze(0)
         labels.insert(0, layout.block)
     return _ordered(value, labels, item.inner)
+
+
+def _chosen(value: Tensor, dim: int, places: Tensor) -> Tensor:
+    """The places of each block along a dim, with a dim for the blocks before it."""
+    if places.numel() == 0:  # index_select refuses to take nothing of nothing
+        return value.narrow(dim, 0, 0).unflatten(dim, places.shape)
+    return value.index_select(dim, places.flatten()).unflatten(dim, places.shape)
 
 
 def _pairs(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...compiler import recurrences
-from ...compiler.matching import factored, rows, sdpa
-from ...compiler.matching.refusal import Refusal
+from ...compiler.matching.choice import choose
 from ...compiler.passes import run_passes
 from ...compiler.program import Program, Signature
-from ...dsl.core import Attend, Part, Recur, TypedSpec, walk
+from ...dsl.core import Attend, Recur, TypedSpec, walk
 from ..lengths import called
 
 #: lengths that stand for short calls and for long ones
@@ -43,17 +41,8 @@ def _taken(spec: TypedSpec, is_long: bool) -> Iterator[tuple[str, str]]:
     if not _has_choice(spec):
         return
     program = run_passes(Program(spec, _usual(spec, is_long), dict(spec.outputs)))
-    nodes = list(walk(*program.roots.values()))
-    loops = {node.names: node for node in nodes if isinstance(node, Recur)}
-    inside = set(walk(*(n for loop in loops.values() for n in (*loop.nexts, *loop.yields))))
-    for node in nodes:
-        if isinstance(node, Attend):
-            parts = {item.part for item in nodes if isinstance(item, Part) and item.attend is node}
-            fits = node not in inside
-            yield node.name, _of_attend(node, program, frozenset(parts)) if fits else "dense"
-    for names, loop in loops.items():
-        is_linear = recurrences.solve(loop, spec) is not None
-        yield names[0].rpartition(".")[0], "chunked" if is_linear else "loop"
+    for choice in choose(program, "auto"):
+        yield choice.name, choice.lowering
 
 
 def _has_choice(spec: TypedSpec) -> bool:
@@ -65,17 +54,3 @@ def _usual(spec: TypedSpec, is_long: bool) -> Signature:
     given = {info.name for info in spec.inputs.values() if info.default is None}
     given |= {info.name for info in spec.streams.values() if info.first is None}
     return Signature(frozenset(given | {"context"} if spec.memory else given), long=is_long)
-
-
-def _of_attend(node: Attend, program: Program, parts: frozenset[str]) -> str:
-    is_long = program.signature.long
-    is_streamed = not is_long or sdpa.is_streamed(node, program)
-    if is_streamed and _fits(sdpa.match(node, program, parts)):
-        return "sdpa"
-    if _fits(factored.match(node, program, parts)):
-        return "linear"
-    return "tiled" if is_long and _fits(rows.match(node, parts)) else "dense"
-
-
-def _fits(found: object) -> bool:
-    return not isinstance(found, Refusal)
