@@ -51,8 +51,11 @@ def part_of(value: Any, item: Input, layout: Layout, tile: Tile) -> Any:
 def _chosen(value: Tensor, dim: int, places: Tensor) -> Tensor:
     """The places of each block along a dim, with a dim for the blocks before it."""
     if places.numel() == 0:  # index_select refuses to take nothing of nothing
-        return value.narrow(dim, 0, 0).unflatten(dim, places.shape)
-    return value.index_select(dim, places.flatten()).unflatten(dim, places.shape)
+        taken = value.narrow(dim, 0, 0)
+    else:
+        taken = value.index_select(dim, places.flatten())
+    blocks: Tensor = taken.unflatten(dim, places.shape)
+    return blocks
 
 
 def _pairs(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]:
