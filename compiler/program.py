@@ -5,7 +5,7 @@ A signature says which optional arguments a call gives. Each signature is compil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..dsl.core import Node, TypedSpec, map_operands, walk
@@ -47,9 +47,10 @@ class Program:
         return replace(self, roots=dict(roots))
 
 
-def rewrite(program: Program, rule: Callable[[Node], Node]) -> Program:
-    """Every node rewritten once, operands first."""
+def rewrite(program: Program, rule: Callable[[Node], Node], keep: Collection[Node] = ()) -> Program:
+    """Every node but those to keep rewritten once, operands first."""
     done: dict[Node, Node] = {}
     for node in walk(*program.roots.values()):
-        done[node] = rule(map_operands(node, done.__getitem__))
+        made = map_operands(node, done.__getitem__)
+        done[node] = made if node in keep else rule(made)
     return program.with_roots({name: done[node] for name, node in program.roots.items()})

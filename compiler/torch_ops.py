@@ -247,11 +247,32 @@ def take(table: Tensor, index: Tensor, checked: bool) -> Tensor:
 def take_along(value: Tensor, index: Tensor, dim: int, checked: bool) -> Tensor:
     """value read along a dim, other dims broadcast; with checked, a place outside reads 0."""
     if not checked:
-        return torch.take_along_dim(value, index, dim)
+        return _along(value, index, dim)
     last = value.shape[dim] - 1
     there = (index >= 0) & (index <= last)
-    found = torch.take_along_dim(value, index.clamp(0, last), dim)
+    if not torch.compiler.is_compiling() and math.prod(index.shape[dim:]) > value.shape[dim] > 0:
+        # one more row of zeros is cheaper than zeros put into what is read
+        value = torch.cat([value, torch.zeros_like(value.narrow(dim, 0, 1))], dim)
+        return _along(value, index.where(there, last + 1), dim)
+    found = _along(value, index.clamp(0, last), dim)
     return torch.where(there, found, torch.zeros((), dtype=found.dtype, device=found.device))
+
+
+def _along(value: Tensor, index: Tensor, dim: int) -> Tensor:
+    """torch.take_along_dim; where whole rows are read, by one index for each of them."""
+    outer, inner = value.shape[:dim], value.shape[dim + 1 :]
+    rows = value.is_floating_point() and math.prod(inner) > 1 and math.prod(value.shape) > 0
+    if not rows or any(size != 1 for size in index.shape[dim + 1 :]):
+        return torch.take_along_dim(value, index, dim)
+    index = index.flatten(dim)
+    if any(size not in (1, own) for size, own in zip(index.shape, outer, strict=False)):
+        return torch.take_along_dim(value, index.unflatten(dim, (-1, *(1,) * len(inner))), dim)
+    count = math.prod(outer)
+    first = torch.arange(0, count * value.shape[dim], value.shape[dim], device=index.device)
+    places = index + first.reshape(*outer, 1)
+    table = value.reshape(count * value.shape[dim], -1)
+    found: Tensor = torch.nn.functional.embedding(places, table).unflatten(-1, inner)
+    return found
 
 
 def expand_heads(value: Tensor, heads: int, dim: int) -> Tensor:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...dsl.core import Kind, Map, Reduce, Scan, Simplex
+from ...dsl.core import Kind, Map, Node, Param, Reduce, Scan, Simplex, Valid, walk
+from ...dsl.elaborate.typing import const, pointwise
 from .. import torch_ops as ops
-from ..normalizer import uses_scores
+from ..normalizer import may_be_absent, uses_scores
 from .contractions import einsum
 from .emitter import Value, by_rank
 
@@ -78,18 +79,33 @@ def _reduction(e: Dense, node: Reduce, value: Any, mask: Any, drop: list[int]) -
 def _sum_of_products(e: Dense, node: Reduce) -> Value | None:
     """sum(a * b, over=axis) of reals is a contraction; the product is never formed."""
     inner = node.arg
-    simple = node.op == "sum" and node.where is None and not node.dims
+    simple = node.op == "sum" and not node.dims
     if not simple or not isinstance(inner, Map) or inner.op != "*":
         return None
     if inner.type.kind is not Kind.REAL or any(axis in e.present for axis in node.axes):
         return None
-    left, right = e.lower(inner.args[0]), e.lower(inner.args[1])
-    if left.is_number or right.is_number or left.dims != right.dims:
+    first, second = inner.args
+    if node.where is not None:
+        chosen = _with_zeros(node.where, first, second)
+        if chosen is None:
+            return None
+        first, second = chosen
+    left, right = e.lower(first), e.lower(second)
+    if left.is_number or right.is_number or (left.dims and right.dims):
         return None
-    shared = all(axis in left.axes and axis in right.axes for axis in node.axes)
-    if not shared or left.dims:
+    if not all(axis in left.axes and axis in right.axes for axis in node.axes):
         return None
     return einsum(e, left, right, (), (), node.axes)
+
+
+def _with_zeros(where: Node, first: Node, second: Node) -> tuple[Node, Node] | None:
+    """Two factors, the first 0 where nothing is; None where 0 times the other may not be 0."""
+    if any(isinstance(item, Param | Valid) for item in walk(where)):
+        return None  # what stands in padding may be infinite
+    for left, right in ((first, second), (second, first)):
+        if where.type.axes <= left.type.axes and not left.type.dims and not may_be_absent(right):
+            return pointwise("where", where, left, const(0.0)), right
+    return None
 
 
 def scan(e: Dense, node: Scan) -> Value:

@@ -35,6 +35,7 @@ from ..labels import labels_of
 from ..matching.rows import (
     Match,
     arguments,
+    edges,
     inside,
     is_outside,
     keys_of,
@@ -105,10 +106,16 @@ def _beside(node: Attend) -> tuple[Axis, ...]:
 
 
 def _width(node: Attend) -> int:
-    """How many numbers the pair loop holds for a pair, of features or along other axes."""
+    """How many numbers the pair loop holds for a pair, of features or along other axes.
+
+    What is gathered from lists is counted by `_listed`.
+    """
     known = {*node.type.axes, *keys_of(node)}
+    lists = edges(node)
     widths = [1]
     for item in inside(node):
+        if lists & item.type.axes:
+            continue
         axes = [axis.size.value for axis in item.type.axes - known if axis.size is not None]
         widths.append(math.prod(axes) * math.prod(dim.value for dim in item.type.dims))
     return max(widths)

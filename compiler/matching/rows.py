@@ -144,5 +144,5 @@ def orders_keys(node: Attend) -> bool:
 
 def shares_keys(node: Attend) -> bool:
     """Whether two sources have one key axis, of which a tile has but one choice."""
-    axes = [axis for source in node.sources for axis in source.axes]
+    axes = [axis for source in node.sources if source.at is None for axis in source.axes]
     return len(axes) > len(set(axes))

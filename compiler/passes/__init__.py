@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..program import Program
 from .commute_reads import commute_reads
 from .hoist import hoist
+from .join_products import join_products
 from .simplify import simplify
 from .specialise import specialise
 from .split_unions import split_unions
@@ -14,6 +15,7 @@ from .verify import verify
 
 PASSES: tuple[Callable[[Program], Program], ...] = (
     specialise,
+    join_products,
     simplify,
     split_unions,
     commute_reads,

@@ -105,6 +105,19 @@ def separate_residues(node: Node) -> Node | None:
     return pointwise("==", pointwise("%", a, size), pointwise("%", b, size))
 
 
+def join_digits(node: Node) -> Node | None:
+    """e // n * n + e % n -> e"""
+    if not isinstance(node, Map) or node.op != "+" or node.type.kind is not Kind.INT:
+        return None
+    for high, low in (node.args, node.args[::-1]):
+        if isinstance(low, Map) and low.op == "%":
+            whole, size = low.args
+            part = pointwise("//", whole, size)
+            if high in (pointwise("*", part, size), pointwise("*", size, part)):
+                return whole
+    return None
+
+
 def drop_true_where(node: Node) -> Node | None:
     """A reduction of what `true` lets in -> the reduction."""
     if isinstance(node, Reduce) and isinstance(node.where, Const) and node.where.value is True:
@@ -163,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     drop_repeated,
     drop_remainder,
     separate_residues,
+    join_digits,
     drop_true_where,
     count_everything,
     read_constant,

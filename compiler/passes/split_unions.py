@@ -42,7 +42,7 @@ def split_unions(program: Program) -> Program:
     if not program.signature.long:
         return program
     read = {node.attend for node in walk(*program.roots.values()) if isinstance(node, Part)}
-    return rewrite(program, lambda node: node if node in read else _split(node))
+    return rewrite(program, _split, keep=read)
 
 
 def _split(node: Node) -> Node:

@@ -151,10 +151,12 @@ weights:
   u: {{shape: [h, d_head]}}
   mk: {{shape: [h, mem, d_head]}}
   mv: {{shape: [h, mem, d_head]}}
+  ke: {{shape: [h, e, d_head]}}
 tokens:
   mem: slots(2)
   rows: blocks(context, size=3)
   runs: windows(context, size=3, stride=2)
+  grid: cross(rows, e)
   few: take(x, places)
   sorted: sort(context, by=[chosen, context])
 project:
@@ -170,6 +172,8 @@ let:
   v_rows: mean(v, over=rows)
   k_runs: mean(k, over=runs)
   v_runs: mean(v, over=runs)
+  k_grid: k_rows * ke
+  v_grid: v_rows + ke
 """
 SCORES = (
     "dot({q}, {k}) / sqrt(d_head)",
@@ -192,7 +196,12 @@ NORMALIZERS = (
     "softmax(s, j) - 0.1 * mean(s, over=j)",
     "where(s > mean(s, over=j), s, 0)",
 )
-KEYS = {"context": ("k", "v"), "rows": ("k_rows", "v_rows"), "runs": ("k_runs", "v_runs")}
+KEYS = {
+    "context": ("k", "v"),
+    "rows": ("k_rows", "v_rows"),
+    "runs": ("k_runs", "v_runs"),
+    "grid": ("k_grid", "v_grid"),
+}
 
 
 @dataclass
@@ -265,7 +274,7 @@ def _attend(rng: random.Random, apart: bool, name: str) -> str:
         lines.append(f'mask: "{masks.mask()}"')
     else:
         lines.append("sources:")
-        for keys in rng.sample(["mem", "context", "context", "rows", "runs", "list"], 2):
+        for keys in rng.sample(["mem", "context", "context", "rows", "runs", "grid", "list"], 2):
             lines.append("  - " + _source(rng, keys, apart))
     indented = "\n".join(f"      {line}" for line in lines)
     return f"  {name}:\n    attend:\n{indented}\n"
