@@ -1,0 +1,164 @@
+"""The way from a source to a loaded library, the shortest first.
+
+1. this process has it;
+2. a directory of ATTNC_KERNELS has it ready-made;
+3. the cache has it;
+4. it is built, by one process while others wait, and kept.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from . import isa, openmp, toolchain
+from .cache import KERNELS, Cache, builds_of, found
+from .entry import RECORD, Broken, Entry
+from .errors import KernelError, KernelMissing, NoCompiler, NotLoaded
+from .identity import Wanted
+from .library import Library
+from .private import check_private
+from .settings import Settings, settings
+from .temporary import temporary_cache
+from .toolchain import Toolchain
+
+_Asked: TypeAlias = tuple[str, str, Settings]
+_loaded: dict[_Asked, Library] = {}
+_building: dict[_Asked, threading.Lock] = {}
+_guard = threading.Lock()
+
+
+def load(source: str, *, name: str) -> Library:
+    """The library of a C++ source, built if nobody has built it yet.
+
+    source  complete; what is called from outside is `extern "C"`
+    name    of the files, for messages and profilers: lower case, digits and underscores
+    Raises:
+        NoCompiler, BuildFailed, BuildBusy: it cannot be built.
+        KernelMissing: it would have to be built, but ATTNC_DISABLE_JIT is set.
+        UnsafeDirectory: other users can write to the cache.
+        InstructionsMissing: ATTNC_ISA is beyond this machine.
+    """
+    asked = (name, source, settings())
+    known = _loaded.get(asked)
+    if known is not None:
+        return known
+    with _guard:
+        alone = _building.setdefault(asked, threading.Lock())
+    with alone:
+        known = _loaded.get(asked)
+        if known is None:
+            known = _loaded[asked] = _load(*asked)
+    return known
+
+
+def _forget_locks() -> None:
+    """In a child of a fork: threads that held locks are not in it."""
+    global _guard
+    _guard = threading.Lock()
+    _building.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
+
+
+def _load(name: str, source: str, now: Settings) -> Library:
+    runtime = openmp.torch_runtime()
+    wanted = Wanted(name, source, isa.chosen(now.isa), runtime, now.sanitize)
+    entry = _entry(wanted, now)
+    try:
+        library = Library(entry, runtime)
+    except NotLoaded:
+        if entry.folder.exists():
+            raise
+        library = Library(_entry(wanted, now), runtime)  # it was removed just now
+    with suppress(OSError):
+        os.utime(entry.folder / RECORD)  # `attnc cache prune` keeps what is in use
+    return library
+
+
+def _entry(wanted: Wanted, now: Settings) -> Entry:
+    shipped = _ready_made(wanted, now.shipped)
+    if shipped is not None:
+        return shipped
+    if not now.may_build:
+        return _any_build(wanted, now, KernelMissing(_missing(wanted, now)))
+    try:
+        tools = toolchain.find(now.compiler)
+    except NoCompiler as none:
+        return _any_build(wanted, now, none)
+    return _cached(wanted, tools, now.cache)
+
+
+def _ready_made(wanted: Wanted, folders: Iterable[Path]) -> Entry | None:
+    """A whole build of what is wanted, whatever compiler made it."""
+    for folder in folders:
+        if not folder.is_dir():
+            continue
+        check_private(folder, {0, os.geteuid()})
+        for entry in builds_of(folder, wanted.id):
+            try:
+                entry.verify()
+            except Broken as broken:
+                warnings.warn(f"a kernel is passed over: {broken}", RuntimeWarning, stacklevel=2)
+            else:
+                return entry
+    return None
+
+
+def _any_build(wanted: Wanted, now: Settings, otherwise: KernelError) -> Entry:
+    """Where nothing can be built: a build by any compiler, at worst for fewer instructions."""
+    for lower in isa.and_below(wanted.isa):
+        entry = _ready_made(replace(wanted, isa=lower), (*now.shipped, now.cache / KERNELS))
+        if entry is not None:
+            return entry
+    raise otherwise
+
+
+def _cached(wanted: Wanted, tools: Toolchain, root: Path) -> Entry:
+    """The entry of the cache, built if it is not there or not whole."""
+    try:
+        cache = Cache(root)
+        try:
+            entry = cache.find(wanted.key(tools))
+        except Broken as broken:
+            warnings.warn(f"a kernel is built again: {broken}", RuntimeWarning, stacklevel=2)
+            entry = None
+        return entry or cache.built(wanted, tools)
+    except OSError as error:  # full, read-only, or without locks
+        return temporary_cache(root, error).built(wanted, tools)
+
+
+def _missing(wanted: Wanted, now: Settings) -> str:
+    places = ", ".join(f"`{path}`" for path in (*now.shipped, now.cache))
+    text = (
+        f"the kernel `{wanted.name}` is not built for {wanted.isa.name} in {places}, and "
+        "ATTNC_DISABLE_JIT forbids to build it.\n"
+        "Build it beforehand, on a machine with a compiler: attnc build SPEC --aot DIR; then set "
+        "ATTNC_KERNELS=DIR here. Or unset ATTNC_DISABLE_JIT."
+    )
+    hint = _nearest(wanted, (*now.shipped, now.cache / KERNELS))
+    return f"{text}\n{hint}" if hint else text
+
+
+def _nearest(wanted: Wanted, folders: tuple[Path, ...]) -> str:
+    """How a build of the same source differs from what is wanted."""
+    here = {"isa": wanted.isa.name, "openmp": wanted.openmp, "sanitize": wanted.sanitize}
+    for folder in folders:
+        for path in folder.glob("*"):
+            with suppress(Broken, OSError):
+                entry = found(path)
+                if entry is None or entry.record.source_sha256 != wanted.source_digest:
+                    continue
+                there = {name: getattr(entry.record, name) for name in here}
+                differ = [f"{k} is {there[k]}, not {here[k]}" for k in here if there[k] != here[k]]
+                return (
+                    f"There is a build of the same source for another machine: {'; '.join(differ)}."
+                )
+    return ""
