@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Imported here and not where it is used: a child that is forked while another thread imports a module
+# waits for that import for ever.
+from filelock import FileLock, Timeout
+
 from .errors import BuildBusy
 
 PATIENCE = 600.0
@@ -25,8 +29,6 @@ def locked(folder: Path, key: str, patience: float = PATIENCE) -> Iterator[None]
     Raises:
         BuildBusy: it is held for longer than `patience` (seconds); the text names the holder.
     """
-    from filelock import FileLock, Timeout
-
     lock = folder / key[:2]
     holder = folder / f"{key[:2]}.holder"
     waiting = FileLock(lock, timeout=patience, poll_interval=_POLL)
@@ -47,8 +49,6 @@ def locked(folder: Path, key: str, patience: float = PATIENCE) -> Iterator[None]
 @contextmanager
 def locked_if_free(folder: Path, key: str) -> Iterator[bool]:
     """Hold the lock of a key if nobody does; whether it is held."""
-    from filelock import FileLock, Timeout
-
     lock = FileLock(folder / key[:2])
     try:
         lock.acquire(timeout=0)
