@@ -12,6 +12,7 @@ locks        one process builds a kernel, the others wait for it
 entry        a kernel on disk, with a record by which it is verified
 cache        a directory of entries that survives crashes and races
 temporary    a cache for one process, where the one on disk cannot be written to
+housekeeping what `attnc cache` does: list, verify, prune, clear
 library      a loaded library and its functions
 errors       one class for each mistake
 
