@@ -61,7 +61,7 @@ def blocks_of(path: Path) -> list[Block]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with `attnc` on the path."""
+    """A directory to run in, with `attnc` on the path and a kernel cache of its own."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "attnc"
@@ -73,6 +73,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(package))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("ATTNC_CACHE_DIR", str(tmp_path / "kernels"))
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
