@@ -21,6 +21,6 @@ Nothing here imports torch; what torch runs on is found in its files when it is 
 
 from .errors import KernelError
 from .library import Library
-from .loading import load
+from .loading import load, target
 
-__all__ = ["KernelError", "Library", "load"]
+__all__ = ["KernelError", "Library", "load", "target"]

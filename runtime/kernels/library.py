@@ -28,7 +28,7 @@ class Library:
                 runtime.preload()
             self._handle = ctypes.CDLL(str(entry.library))
         except OSError as error:
-            raise NotLoaded(f"`{entry.library}` cannot be loaded: {error}") from error
+            raise NotLoaded(f"`{entry.library}` cannot be loaded: {error}{_hint(error)}") from error
         self.entry = entry
         self._functions: dict[str, Function] = {}
 
@@ -54,6 +54,12 @@ class Library:
     def __repr__(self) -> str:
         record = self.entry.record
         return f"<Library {record.name}, {record.isa}, {record.key}>"
+
+
+def _hint(error: OSError) -> str:
+    if "failed to map segment" in str(error):
+        return ". Its disk may forbid to run programs (noexec); name another in ATTNC_CACHE_DIR"
+    return ""
 
 
 def _check_sanitizer() -> None:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from ... import __version__
 from . import isa, openmp, toolchain
-from .cache import KERNELS, Cache, builds_of, found
-from .entry import RECORD, Broken, Entry
+from .cache import KERNELS, Cache, builds_of
+from .entry import RECORD, Broken, Entry, Record, read
 from .errors import KernelError, KernelMissing, NoCompiler, NotLoaded
 from .identity import Wanted
 from .library import Library
@@ -56,6 +57,15 @@ def load(source: str, *, name: str) -> Library:
         if known is None:
             known = _loaded[asked] = _load(*asked)
     return known
+
+
+def target() -> isa.Isa:
+    """The instructions that `load` builds for now; the text of a kernel may depend on them.
+
+    Raises:
+        InstructionsMissing: ATTNC_ISA is beyond this machine.
+    """
+    return isa.chosen(settings().isa)
 
 
 def _forget_locks() -> None:
@@ -147,18 +157,26 @@ def _missing(wanted: Wanted, now: Settings) -> str:
     return f"{text}\n{hint}" if hint else text
 
 
-def _nearest(wanted: Wanted, folders: tuple[Path, ...]) -> str:
-    """How a build of the same source differs from what is wanted."""
-    here = {"isa": wanted.isa.name, "openmp": wanted.openmp, "sanitize": wanted.sanitize}
+def _nearest(wanted: Wanted, folders: Iterable[Path]) -> str:
+    """How a build of the same name differs from what is wanted."""
     for folder in folders:
-        for path in folder.glob("*"):
+        for path in sorted(folder.glob("*")):
             with suppress(Broken, OSError):
-                entry = found(path)
-                if entry is None or entry.record.source_sha256 != wanted.source_digest:
-                    continue
-                there = {name: getattr(entry.record, name) for name in here}
-                differ = [f"{k} is {there[k]}, not {here[k]}" for k in here if there[k] != here[k]]
-                return (
-                    f"There is a build of the same source for another machine: {'; '.join(differ)}."
-                )
+                record = read(path).record
+                if record.name == wanted.name:
+                    return f"`{path}` is for something else: {'; '.join(_differences(wanted, record))}."
     return ""
+
+
+def _differences(wanted: Wanted, record: Record) -> Iterator[str]:
+    here = {
+        "isa": wanted.isa.name,
+        "openmp": wanted.openmp,
+        "sanitize": wanted.sanitize,
+        "attnc": __version__,
+    }
+    for name, value in here.items():
+        if getattr(record, name) != value:
+            yield f"{name} is {getattr(record, name)}, not {value}"
+    if record.source_sha256 != wanted.source_digest:
+        yield "its source is another"

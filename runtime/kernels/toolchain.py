@@ -56,11 +56,11 @@ class Toolchain:
     def _threads(self, runtime: Runtime | None) -> tuple[str, ...]:
         """What makes `#pragma omp` call the runtime of torch.
 
-        GCC's calls are answered by all runtimes, clang's not by GCC's. There the pragmas are left
-        out, and a kernel runs on one thread unless it calls `GOMP_parallel` itself.
+        GCC's calls are answered by all runtimes, clang's not by GCC's. There only `omp simd` is left,
+        and a kernel runs on one thread unless it calls `GOMP_parallel` itself.
         """
         if runtime is None or (self.is_clang and runtime.is_gnu):
-            return ()
+            return ("-fopenmp-simd",)
         if sys.platform == "darwin":  # Apple's driver hides the option
             return ("-Xpreprocessor", "-fopenmp")
         return ("-fopenmp",)

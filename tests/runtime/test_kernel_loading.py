@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attnc.runtime.kernels import Library, build, cache, load, loading, locks, temporary
+from attnc.runtime.kernels import Library, build, cache, load, loading, locks, target, temporary
 from attnc.runtime.kernels.entry import RECORD, Broken, read
 from attnc.runtime.kernels.errors import (
     BuildBusy,
@@ -441,8 +441,26 @@ def test_a_shipped_kernel_of_another_kind_is_explained(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTNC_SANITIZE", "1")
-    with pytest.raises(KernelMissing, match="sanitize is False, not True"):
+    with pytest.raises(KernelMissing, match="something else: sanitize is False, not True"):
         load(answer(21), name="answer")
+    with pytest.raises(KernelMissing, match="not True; its source is another"):
+        load(answer(22), name="answer")
+
+
+def test_the_target_is_what_kernels_are_built_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATTNC_ISA", "portable")
+    assert target().name == load(answer(23), name="answer").entry.record.isa == "portable"
+
+
+def test_a_disk_that_forbids_programs_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("answer.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    with pytest.raises(NotLoaded, match="noexec"):
+        load(answer(24), name="answer")
 
 
 def test_a_damaged_shipped_kernel_is_passed_over(shipped: Path) -> None:

@@ -81,6 +81,7 @@ def test_clang_is_not_asked_for_calls_that_the_runtime_does_not_know() -> None:
     assert "-fopenmp" not in CLANG.compile_flags(AVX2, LIBGOMP, sanitize=False)
     assert "-fopenmp" in CLANG.compile_flags(AVX2, LIBOMP, sanitize=False)
     assert "-fopenmp" not in CLANG.compile_flags(AVX2, None, sanitize=False)
+    assert "-fopenmp-simd" in CLANG.compile_flags(AVX2, LIBGOMP, sanitize=False)
 
 
 def test_sanitizers_replace_speed() -> None:
