@@ -52,11 +52,19 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a spec at fault is shown, not raised."""
+        """Run the command; a spec at fault is shown, not raised, and so is a kernel not to be had."""
         from ...dsl.diagnostics import SpecError
 
         try:
             return super().invoke(ctx)
+        except (click.Abort, click.exceptions.Exit):  # these are RuntimeErrors too
+            raise
+        except RuntimeError as error:
+            from ..kernels.errors import KernelError
+
+            if not isinstance(error, KernelError):
+                raise
+            raise click.ClickException(str(error)) from error
         except SpecError as error:
             from ._console import print_diagnostics
 

@@ -135,14 +135,11 @@ def _root() -> Path:
 
 @contextmanager
 def _cache() -> Iterator[Cache | None]:
-    """The cache, None where there is none yet; its mistakes as messages."""
+    """The cache, None where there is none yet."""
     from ..kernels.cache import Cache
-    from ..kernels.errors import KernelError
 
     try:
         yield Cache(_root()) if _root().exists() else None
-    except KernelError as error:
-        raise fail(str(error)) from error
     except OSError as error:
         raise fail(f"`{_root()}` cannot be used: {error}") from error
 

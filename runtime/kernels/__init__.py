@@ -16,7 +16,7 @@ housekeeping what `attnc cache` does: list, verify, prune, clear
 library      a loaded library and its functions
 errors       one class for each mistake
 
-Nothing here imports torch; what torch runs on is found in its files when it is not loaded yet.
+Torch is not imported where its files say what it runs its threads on.
 """
 
 from .errors import KernelError

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -164,19 +164,19 @@ def _nearest(wanted: Wanted, folders: Iterable[Path]) -> str:
             with suppress(Broken, OSError):
                 record = read(path).record
                 if record.name == wanted.name:
-                    return f"`{path}` is for something else: {'; '.join(_differences(wanted, record))}."
+                    return f"`{path}` does not fit: {_difference(wanted, record)}."
     return ""
 
 
-def _differences(wanted: Wanted, record: Record) -> Iterator[str]:
+def _difference(wanted: Wanted, record: Record) -> str:
     here = {
         "isa": wanted.isa.name,
         "openmp": wanted.openmp,
         "sanitize": wanted.sanitize,
         "attnc": __version__,
     }
-    for name, value in here.items():
-        if getattr(record, name) != value:
-            yield f"{name} is {getattr(record, name)}, not {value}"
+    there = {name: getattr(record, name) for name in here}
+    differ = [f"{k} is {there[k]}, not {value}" for k, value in here.items() if there[k] != value]
     if record.source_sha256 != wanted.source_digest:
-        yield "its source is another"
+        differ.append("its source is another")
+    return "; ".join(differ) or "it is damaged"

@@ -441,7 +441,7 @@ def test_a_shipped_kernel_of_another_kind_is_explained(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATTNC_SANITIZE", "1")
-    with pytest.raises(KernelMissing, match="something else: sanitize is False, not True"):
+    with pytest.raises(KernelMissing, match="does not fit: sanitize is False, not True"):
         load(answer(21), name="answer")
     with pytest.raises(KernelMissing, match="not True; its source is another"):
         load(answer(22), name="answer")
@@ -468,7 +468,7 @@ def test_a_damaged_shipped_kernel_is_passed_over(shipped: Path) -> None:
     (folder / "answer.so").write_bytes(b"")
     with (
         pytest.warns(RuntimeWarning, match="passed over"),
-        pytest.raises(KernelMissing),
+        pytest.raises(KernelMissing, match="does not fit: it is damaged"),
     ):
         load(answer(21), name="answer")
 
