@@ -23,6 +23,7 @@ class Signature:
     wants   names of results; empty means the outputs of the spec
     core    the attention core alone: heads from the bindings of `project`
     long    so many tokens that pairs are better computed in tiles
+    fused   whether kernels can be generated for the arrays and the machine
     """
 
     given: frozenset[str] = frozenset()
@@ -30,6 +31,7 @@ class Signature:
     wants: tuple[str, ...] = ()
     core: bool = False
     long: bool = False
+    fused: bool = False
 
 
 @dataclass(frozen=True)

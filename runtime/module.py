@@ -37,10 +37,11 @@ from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
 from . import initial
 from .explanation import chosen, explain
+from .kernels.attend import FusedAttend
 from .lengths import LONG
 
-Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled"]
-FUSED = ("sdpa", "linear", "tiled", "chunked")
+Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled", "cpu"]
+FUSED = ("linear", "cpu", "sdpa", "tiled", "chunked")
 LOOPS = ("chunked", "loop")
 Function = Callable[..., Any]
 
@@ -259,7 +260,7 @@ class Module(nn.Module):
 
     def _compile(self, signature: Signature) -> Compiled:
         program = self.program(signature)
-        lowered = lower(program, self.options.lowering)
+        lowered = lower(program, self.options.lowering, FusedAttend)
         self._check_choice(lowered.choices)
         for name, step in lowered.submodules.items():
             self.add_module(name, step)
@@ -287,8 +288,10 @@ class Module(nn.Module):
     def _signature(self, given: frozenset[str], wants: tuple[str, ...] = ()) -> Signature:
         aux = bool(self.spec.losses or self.spec.updates)
         training = self.training and (self._drops or aux) and not wants
-        long = self.options.lowering == "tiled"
-        return Signature(given, training, wants, self.options.core, long)
+        asked = self.options.lowering
+        return Signature(
+            given, training, wants, self.options.core, asked == "tiled", asked == "cpu"
+        )
 
     def _wanted(self, signature: Signature) -> dict[str, Node]:
         spec = self.spec

@@ -13,14 +13,15 @@ from torch import fx, nn
 from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Recur, Tree, walk
 from ..matching.choice import Choice, choose
 from ..program import OFFSETS, VALIDITY, Program
-from . import factored, sdpa, tiled
-from .dense import Dense
+from . import factored, fused, sdpa, tiled
+from .dense import Dense, Kernels
 from .emitter import NotLowered, Value, by_rank, drop_unused
 
 #: what emits an attend as its lowering found it to fit
 EMITTERS: dict[str, Callable[[Dense, Attend, Any], Value]] = {
     "sdpa": sdpa.emit,
     "linear": factored.emit,
+    "cpu": fused.emit,
     "tiled": tiled.emit,
 }
 
@@ -83,10 +84,13 @@ def _used_params(program: Program) -> Iterator[str]:
             yield "x"
 
 
-def lower(program: Program, asked: str) -> Lowered:
-    """The fx graph of a program; `asked` is `auto` or the name of a lowering."""
+def lower(program: Program, asked: str, kernels: Kernels | None = None) -> Lowered:
+    """The fx graph of a program; `asked` is `auto` or the name of a lowering.
+
+    `kernels` makes modules of the text of fused kernels.
+    """
     names = {node: name for name, node in program.spec.bindings.items()}
-    emitter = Dense(program, names)
+    emitter = Dense(program, names, kernels)
     _placeholders(emitter, program)
     choices = choose(program, asked)
     _take(emitter, choices)

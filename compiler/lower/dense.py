@@ -6,8 +6,9 @@ Any dtype, any device, any order of derivative, exportable. Attends form their w
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
-from torch import fx
+from torch import fx, nn
 
 from ...dsl.core import (
     Arg,
@@ -55,6 +56,7 @@ from ...dsl.core import (
     Valid,
     operands,
 )
+from ..codegen.layout import Kernel
 from ..normalizer import uses_scores
 from ..program import Program
 from ..recurrences import Solution
@@ -75,12 +77,18 @@ from . import (
 )
 from .emitter import Emitter, NotLowered, Value
 
+Kernels: TypeAlias = Callable[[Kernel], nn.Module]
+
 
 class Dense(Emitter):
     """Lowers nodes one by one, remembering each."""
 
-    def __init__(self, program: Program, names: dict[Node, str]) -> None:
+    def __init__(
+        self, program: Program, names: dict[Node, str], kernels: Kernels | None = None
+    ) -> None:
         super().__init__(program, names)
+        #: what makes a module of a kernel's text
+        self.kernels = kernels
         #: values that hold only inside one normaliser, innermost last
         self.local: list[dict[Node, Value]] = []
         #: presence of the pairs of each joint axis, inside its normaliser

@@ -9,13 +9,14 @@ from typing import Any
 from ...dsl.core import Attend, Node, Part, Recur, walk
 from .. import recurrences
 from ..program import Program
-from . import factored, rows, sdpa
+from . import factored, fused, rows, sdpa
 from .refusal import Refusal
 
 #: the lowerings of attends besides the dense form, in the order in which `auto` takes them
 MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ...] = (
-    ("sdpa", sdpa.match),
     ("linear", factored.match),
+    ("cpu", fused.match),
+    ("sdpa", sdpa.match),
     ("tiled", rows.match),
 )
 
@@ -69,6 +70,8 @@ def _of_attend(
 def _suits(lowering: str, found: Any, program: Program) -> bool:
     """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
     long = program.signature.long
+    if lowering == "cpu":
+        return program.signature.fused
     if lowering == "sdpa":
         return not long or sdpa.is_streamed(found, program)
     return lowering != "tiled" or long

@@ -1,0 +1,1 @@
+"""From an attend to the text of its fused kernels."""

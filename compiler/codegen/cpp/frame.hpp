@@ -1,0 +1,75 @@
+// What every kernel does around its pairs: arrays from torch, packed by tiles of keys.
+
+// An array: where it starts, how far apart examples, heads and tokens are, how many heads share one.
+template <class T>
+struct Array {
+  const T* at;
+  long by_batch, by_head, by_row, by_key, shared;
+  const T* of(long b, long h) const { return at + b * by_batch + h / shared * by_head; }
+  long batches(long b) const { return by_batch ? b : 1; }
+  long heads(long h) const { return by_head ? h / shared : 1; }
+  long slot(long b, long h, long heads_all) const { return (by_batch ? b * heads(heads_all) : 0) + (by_head ? h / shared : 0); }
+};
+
+template <class T>
+static Array<T> array(void* const* data, const int64_t* strides, long k) {
+  const int64_t* s = strides + 5 * k;
+  return {(const T*)data[k], s[0], s[1], s[2], s[3], s[4]};
+}
+
+// Memory for all threads, given back at the end of the call.
+template <class T>
+struct Pack {
+  T* at;
+  long size;
+  Pack(long slots, long size) : at((T*)std::aligned_alloc(64, (slots * size * sizeof(T) + 127) / 64 * 64)), size(size) {}
+  ~Pack() { std::free(at); }
+  Pack(const Pack&) = delete;
+  T* of(long slot) const { return at + slot * size; }
+};
+
+// Tokens key .. key + LANES of vectors, feature by feature; what is not there is 0.
+INLINE void columns(float* to, const float* from, long apart, long width, long key, long keys) {
+  long there = std::min<long>(LANES, keys - key);
+  for (long j = 0; j < LANES; ++j)
+    for (long d = 0; d < width; ++d) to[d * LANES + j] = j < there ? from[(key + j) * apart + d] : 0.0f;
+}
+
+// The same, token by token, each a whole number of vectors wide.
+INLINE void rows_of(float* to, long padded, const float* from, long apart, long width, long first, long count, long most) {
+  for (long j = 0; j < most; ++j)
+    for (long d = 0; d < padded; ++d) to[j * padded + d] = j < count && d < width ? from[(first + j) * apart + d] : 0.0f;
+}
+
+template <class T, class F>
+INLINE void numbers(T* to, const F* from, long apart, long first, long count, long most) {
+  for (long j = 0; j < most; ++j) to[j] = j < count ? (T)from[(first + j) * apart] : (T)0;
+}
+
+INLINE void truths(int32_t* to, const uint8_t* from, long apart, long first, long count, long most) {
+  for (long j = 0; j < most; ++j) to[j] = j < count && from[(first + j) * apart] ? -1 : 0;
+}
+
+// Pairs of one query with WIDTH keys of which `there` exist.
+INLINE real pairs(const float* from, long there) {
+  if (there >= WIDTH) return load(from);
+  real made = {};
+  for (long n = 0; n < there; ++n) made[n] = from[n];
+  return made;
+}
+
+INLINE whole pairs(const int64_t* from, long there) {
+  whole made = {};
+  for (long n = 0; n < WIDTH && n < there; ++n) made[n] = from[n];
+  return made;
+}
+
+INLINE mask pairs(const uint8_t* from, long there) {
+  mask made = {};
+  for (long n = 0; n < WIDTH && n < there; ++n) made[n] = from[n] ? -1 : 0;
+  return made;
+}
+
+enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };
+INLINE int kind_of(Span visible) { return visible.low >= 1 ? FULL : visible.high <= 0 ? EMPTY : PARTIAL; }
+INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }

@@ -1,0 +1,241 @@
+// Vectors of floats, of their masks and of whole numbers, for the widest instructions at hand.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#define WIDTH 16
+#define COLS 4
+#elif defined(__AVX2__)
+#define WIDTH 8
+#define COLS 2
+#elif defined(__ARM_NEON)
+#define WIDTH 4
+#define COLS 4
+#else
+#define WIDTH 4
+#define COLS 2
+#endif
+// A product keeps ROWS x COLS vectors in registers; a tile of keys is LANES wide.
+#define ROWS 6
+#define LANES (WIDTH * COLS)
+#define INLINE static inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+typedef float real __attribute__((vector_size(WIDTH * 4)));
+typedef float real_at __attribute__((vector_size(WIDTH * 4), aligned(4)));
+typedef int32_t mask __attribute__((vector_size(WIDTH * 4)));
+typedef int32_t mask_at __attribute__((vector_size(WIDTH * 4), aligned(4)));
+typedef int64_t whole __attribute__((vector_size(WIDTH * 8)));
+typedef int64_t whole_at __attribute__((vector_size(WIDTH * 8), aligned(8)));
+
+INLINE mask lane_numbers() {
+  mask made;
+  for (int n = 0; n < WIDTH; ++n) made[n] = n;
+  return made;
+}
+#define LANE_NUMBERS lane_numbers()
+
+static const float INF = std::numeric_limits<float>::infinity();
+
+INLINE real all(float x) { return x - (real){}; }
+INLINE whole whole_all(int64_t x) { return x - (whole){}; }
+INLINE mask mask_all(bool x) { return (x ? -1 : 0) - (mask){}; }
+INLINE real load(const float* p) { return *(const real_at*)p; }
+INLINE mask load(const int32_t* p) { return *(const mask_at*)p; }
+INLINE whole load(const int64_t* p) { return *(const whole_at*)p; }
+INLINE void store(float* p, real x) { *(real_at*)p = x; }
+
+INLINE mask narrow(whole x) { return __builtin_convertvector(x, mask); }
+INLINE whole widen(mask x) { return __builtin_convertvector(x, whole); }
+INLINE real to_real(whole x) { return __builtin_convertvector(x, real); }
+INLINE real to_real(mask x) { return x ? all(1.0f) : (real){}; }
+INLINE whole to_whole(real x) { return __builtin_convertvector(x, whole); }
+INLINE whole to_whole(mask x) { return -widen(x); }
+INLINE real choose(mask c, real a, real b) { return c ? a : b; }
+INLINE whole choose(mask c, whole a, whole b) { return widen(c) ? a : b; }
+INLINE mask choose(mask c, mask a, mask b) { return (c & a) | (~c & b); }
+
+// As in torch, a number that is not one wins.
+INLINE real larger(real a, real b) { return (a > b) | (a != a) ? a : b; }
+INLINE real smaller(real a, real b) { return (a < b) | (a != a) ? a : b; }
+INLINE whole larger(whole a, whole b) { return a > b ? a : b; }
+INLINE whole smaller(whole a, whole b) { return a < b ? a : b; }
+INLINE real absolute(real x) { return (real)((mask)x & 0x7fffffff); }
+INLINE whole absolute(whole x) { return x < 0 ? -x : x; }
+INLINE real sign(real x) { return to_real((mask)(x > 0)) - to_real((mask)(x < 0)); }
+INLINE whole sign(whole x) { return (x < 0) - (x > 0); }
+
+// The larger of two, where neither is odd: one instruction.
+INLINE real top(real a, real b) {
+#if defined(__AVX512F__)
+  return (real)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+INLINE float sum_of(real x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps((__m512)x);
+#else
+  float total = 0;
+  for (int n = 0; n < WIDTH; ++n) total += x[n];
+  return total;
+#endif
+}
+
+INLINE float top_of(real x) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)x);
+#else
+  float most = x[0];
+  for (int n = 1; n < WIDTH; ++n) most = x[n] > most ? x[n] : most;
+  return most;
+#endif
+}
+
+// A function of the C library, lane by lane.
+template <class F>
+INLINE real lanes(F f, real x) {
+  real made;
+  for (int n = 0; n < WIDTH; ++n) made[n] = f(x[n]);
+  return made;
+}
+
+template <class F>
+INLINE real lanes(F f, real x, real y) {
+  real made;
+  for (int n = 0; n < WIDTH; ++n) made[n] = f(x[n], y[n]);
+  return made;
+}
+
+INLINE real nearest(real x) {
+#if defined(__AVX512F__)
+  return (real)_mm512_roundscale_ps((__m512)x, 0);
+#else
+  return lanes([](float a) { return std::nearbyint(a); }, x);
+#endif
+}
+
+// p 2^n, for whole n from -252 to 254.
+INLINE real scaled(real p, real n) {
+#if defined(__AVX512F__)
+  return (real)_mm512_scalef_ps((__m512)p, (__m512)n);
+#else
+  mask whole_n = __builtin_convertvector(n, mask), half = whole_n >> 1;
+  return p * (real)((half + 127) << 23) * (real)((whole_n - half + 127) << 23);
+#endif
+}
+
+// e^x for x up to 0, to 1 ulp: x = n log 2 + r, and a polynomial in r. Below -104 it is 0.
+INLINE real exp_negative(real x) {
+  x = top(x, all(-105.0f));
+  real n = nearest(x * 1.44269504f);
+  real r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  real p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return scaled(p * (r * r) + (r + 1.0f), n);
+}
+
+INLINE real exponential(real x) {
+  real made = exp_negative(smaller(x, all(88.8f)));
+  return x > 88.72283f ? all(INF) : (x != x ? x : made);
+}
+
+// tanh x = (e - 1) / (e + 1) with e = e^(2 |x|) - 1 by its own series where x is small.
+INLINE real tanh_of(real x) {
+  real a = absolute(x), e = exp_negative(a * -2.0f), far = (1.0f - e) / (1.0f + e);
+  real s = x * x;
+  real p = s * -5.70498872745e-3f + 2.06390887954e-2f;
+  p = p * s - 5.37397155531e-2f;
+  p = p * s + 1.33314422036e-1f;
+  p = p * s - 3.33332819422e-1f;
+  real near = p * s * x + x;
+  real signed_far = (real)((mask)far | ((mask)x & (int32_t)0x80000000));
+  return a < 0.625f ? near : (x != x ? x : signed_far);
+}
+
+INLINE real sigmoid_of(real x) {
+  real e = exp_negative(-absolute(x)), d = 1.0f / (1.0f + e);
+  return x != x ? x : (x < 0.0f ? e * d : d);
+}
+
+INLINE whole floor_div(whole a, whole b) {
+  whole made;
+  for (int n = 0; n < WIDTH; ++n) {
+    int64_t x = a[n], d = b[n];
+    if (d == 0 || d == -1) {  // of the smallest number no machine has the opposite
+      made[n] = d == 0 ? 0 : (int64_t)(0 - (uint64_t)x);
+      continue;
+    }
+    made[n] = x / d - (x % d != 0 && ((x < 0) != (d < 0)));
+  }
+  return made;
+}
+
+INLINE whole remainder(whole a, whole b) { return a - b * floor_div(a, b); }
+
+INLINE real gather(const float* table, whole place, int64_t size) {
+  real made;
+  for (int n = 0; n < WIDTH; ++n) made[n] = table[std::min(std::max<int64_t>(place[n], 0), size - 1)];
+  return made;
+}
+
+// Where `absent`, a place outside was read as 0.
+INLINE void scatter(float* table, whole place, real x, int64_t size, bool absent) {
+  for (int n = 0; n < WIDTH; ++n) {
+    const int64_t at = place[n];
+    if (absent && (at < 0 || at >= size)) continue;
+    table[std::min(std::max<int64_t>(at, 0), size - 1)] += x[n];
+  }
+}
+
+// c[r] (+)= sum_t a[r, t] b[t]: R rows and C vectors of columns in registers.
+template <int R, int C, bool ADD>
+INLINE void tile(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long count) {
+  real made[R][C];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < C; ++n) made[r][n] = ADD ? load(c + r * ldc + n * WIDTH) : (real){};
+  for (long t = 0; t < count; ++t) {
+    real column[C];
+    for (int n = 0; n < C; ++n) column[n] = load(b + t * ldb + n * WIDTH);
+    for (int r = 0; r < R; ++r) {
+      real x = all(a[r * row + t * step]);
+      for (int n = 0; n < C; ++n) made[r][n] += x * column[n];
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < C; ++n) store(c + r * ldc + n * WIDTH, made[r][n]);
+}
+
+template <int R, bool ADD>
+INLINE void strip(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long vectors, long count) {
+  long n = 0;
+  for (; n + COLS <= vectors; n += COLS) tile<R, COLS, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
+  for (; n < vectors; ++n) tile<R, 1, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
+}
+
+// A product of any number of rows, and of whole vectors of columns.
+template <bool ADD>
+static void product(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long rows, long vectors, long count) {
+  long r = 0;
+  for (; r + ROWS <= rows; r += ROWS) strip<ROWS, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+  for (; r + 2 <= rows; r += 2) strip<2, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+  if (r < rows) strip<1, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+}
+
+// Memory of one thread, given back at the end of its scope.
+struct Room {
+  float* at;
+  explicit Room(long floats) : at((float*)std::aligned_alloc(64, (floats * 4 + 127) / 64 * 64)) {}
+  ~Room() { std::free(at); }
+  Room(const Room&) = delete;
+};

@@ -1,0 +1,154 @@
+"""Pair expressions as C++ statements: over vectors of pairs, or over the intervals of a block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ...dsl.core import Const, Kind, Map, Node
+from .operators import TEXTS
+
+MOST_FACTORS = 8
+TYPES = {Kind.REAL: "real", Kind.INT: "whole", Kind.BOOL: "mask"}
+
+
+class Code(str):
+    """Text of ours: the only kind that templates take."""
+
+    __slots__ = ()
+
+
+class Statements:
+    """Writes each node of an expression once, as `const real v3 = ..;`.
+
+    leaf   the text of what is read; None where the node is to be written here
+    """
+
+    def __init__(self, leaf: Callable[[Node], str | None], prefix: str = "v") -> None:
+        self.leaf, self.prefix = leaf, prefix
+        self.names: dict[Node, str] = {}
+        self.lines: list[str] = []
+
+    def value(self, node: Node) -> str:
+        """The name that holds a node."""
+        if node not in self.names:
+            found = self.leaf(node)
+            self.names[node] = self._kept(node, self._written(node) if found is None else found)
+        return self.names[node]
+
+    @property
+    def code(self) -> Code:
+        """All statements so far."""
+        return Code("\n".join(self.lines))
+
+    def _kept(self, node: Node, text: str) -> str:
+        name = f"{self.prefix}{len(self.names)}"
+        self.lines.append(f"const {self.type_of(node)} {name} = {text};")
+        return name
+
+    def type_of(self, node: Node) -> str:
+        """The C++ type of a node."""
+        return TYPES[node.type.kind]
+
+    def _written(self, node: Node) -> str:
+        if isinstance(node, Const):
+            return constant(node)
+        assert isinstance(node, Map)
+        return self._map(node)
+
+    def _map(self, node: Map) -> str:
+        kinds = [arg.type.kind for arg in node.args]
+        names = [self.value(arg) for arg in node.args]
+        if node.op in ("real", "int"):
+            return _cast(names[0], kinds[0], node.type.kind)
+        branches = kinds[1:] if node.op == "where" else kinds
+        common = Kind.REAL if Kind.REAL in (*branches, node.type.kind) else branches[0]
+        first = 1 if node.op == "where" else 0
+        names[first:] = [
+            _cast(name, kind, common)
+            for name, kind in zip(names[first:], kinds[first:], strict=True)
+        ]
+        if node.op == "**" and (count := small_power(node)) is not None:
+            return " * ".join([names[0]] * count) if count else _one(common)
+        row = TEXTS[node.op]
+        text = {Kind.REAL: row.real, Kind.INT: row.whole, Kind.BOOL: row.mask}[common]
+        return text.format(*names)
+
+
+class Spans(Statements):
+    """The same expressions over the smallest and largest values of a block."""
+
+    def type_of(self, node: Node) -> str:
+        return "Span"
+
+    def _written(self, node: Node) -> str:
+        if isinstance(node, Const):
+            return f"span({float(node.value)!r})" if math.isfinite(node.value) else _unknown(node)
+        if not isinstance(node, Map):
+            return _unknown(node)
+        names = [self.value(arg) for arg in node.args]
+        if node.op in ("real", "int"):
+            return _span_cast(node, names[0])
+        text = TEXTS[node.op].span
+        if not text:
+            return _unknown(node)
+        made = text.format(*names)
+        exact = node.type.kind is not Kind.REAL or node.op in _EXACT
+        return made if exact else f"wide({made})"
+
+
+#: what floats compute without rounding
+_EXACT = frozenset(
+    ("neg", "min", "max", "clip", "abs", "where", "floor", "ceil", "round", "detach")
+)
+
+
+def _unknown(node: Node) -> str:
+    return "any_truth()" if node.type.kind is Kind.BOOL else "any_number()"
+
+
+def _span_cast(node: Map, name: str) -> str:
+    kind = node.args[0].type.kind
+    if node.op == "int" and kind is Kind.REAL:
+        return f"rounded({name}, [](double a) {{ return std::trunc(a); }})"
+    return f"wide({name})" if node.op == "real" and kind is Kind.INT else name
+
+
+def _cast(name: str, kind: Kind, wanted: Kind) -> str:
+    if kind is wanted:
+        return name
+    if wanted is Kind.REAL:
+        return f"to_real({name})"
+    if wanted is Kind.INT:
+        return f"to_whole({name})"
+    return f"(mask)({name} != 0)" if kind is Kind.REAL else f"narrow({name} != 0)"
+
+
+def constant(node: Const) -> str:
+    """A number as a vector of it."""
+    if node.type.kind is Kind.BOOL:
+        return f"mask_all({'true' if node.value else 'false'})"
+    if node.type.kind is Kind.INT:
+        return f"whole_all(INT64_C({int(node.value)}))"
+    return f"all({number(float(node.value))})"
+
+
+def number(value: float) -> str:
+    """A float, to its last bit."""
+    if math.isnan(value):
+        return "NAN"
+    if math.isinf(value):
+        return "INF" if value > 0 else "-INF"
+    return f"{value.hex()}f" if abs(value) < 3.4e38 else ("INF" if value > 0 else "-INF")
+
+
+def small_power(node: Map) -> int | None:
+    """A small whole exponent, which is repeated multiplication."""
+    exponent = node.args[1]
+    if isinstance(exponent, Const) and exponent.value in range(MOST_FACTORS + 1):
+        return int(exponent.value)
+    return None
+
+
+def _one(kind: Kind) -> str:
+    return "all(1.0f)" if kind is Kind.REAL else "whole_all(1)"

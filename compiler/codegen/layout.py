@@ -1,0 +1,44 @@
+"""How the arguments of a kernel lie in memory, and what it needs to be called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..matching.fused import Domain
+from .kernel import Sources
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An array as it is given.
+
+    domain   the tokens that it depends on
+    axes     the places of batch, head, query and key among its dims, -1 for what it lacks
+    along    the place of the axis that a table is read along, -1 where it is a feature dim
+    width    numbers of a token, 0 for one without a dim
+    real     whether it has a gradient
+    """
+
+    domain: Domain
+    axes: tuple[int, ...]
+    along: int
+    width: int
+    real: bool
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernels of one attend.
+
+    arguments   of the kernel, the values first
+    result      the places of batch, head and query among the dims of the result, -1 where it has none
+    dims        the feature dims of the result
+    softmax     whether lse is made
+    """
+
+    name: str
+    sources: Sources
+    arguments: tuple[Argument, ...]
+    result: tuple[int, ...]
+    dims: tuple[int, ...]
+    softmax: bool

@@ -1,0 +1,69 @@
+"""The fused lowering: the pairs of an attend in one generated kernel, forward and backward."""
+
+from __future__ import annotations
+
+import operator
+import re
+from typing import TYPE_CHECKING
+
+from ...dsl.core import Arg, Attend, Axis, Kind, KvHead, Node, Read
+from ..codegen.kernel import sources
+from ..codegen.layout import Argument, Kernel
+from ..matching.fused import Leaf, Match
+from .emitter import Value, by_rank
+
+if TYPE_CHECKING:
+    from .dense import Dense
+
+
+def emit(e: Dense, node: Attend, found: Match) -> Value:
+    """The result of the kernel; its lse is kept for those who read it."""
+    values = [_value(e, leaf) for leaf in found.leaves]
+    axes = by_rank(node.type.axes)
+    dims = tuple(dim.value for dim in node.type.dims)
+    of_result = {axis.role: axis for axis in axes if axis.role in ("batch", "head")}
+    wanted = (of_result.get("batch"), of_result.get("head"), found.query)
+    kernel = Kernel(
+        re.sub(r"[^a-z0-9_]", "_", f"{e.spec.name}_{node.name}".lower()),
+        sources(found),
+        tuple(
+            _argument(leaf, value, found) for leaf, value in zip(found.leaves, values, strict=True)
+        ),
+        tuple(-1 if axis is None else axes.index(axis) for axis in wanted),
+        dims,
+        found.weight is None,
+    )
+    assert e.kernels is not None
+    sizes = [1 if axis is None else e.size(axis) for axis in (*wanted, found.key)]
+    name = e.submodule("kernel", e.kernels(kernel))
+    made = e.module(name, sizes, *(e.tensor(value) for value in values))
+    wide = any(value.wide for value in values[:1])
+    if found.with_lse:
+        e.lse[node] = Value(e.call(operator.getitem, made, 1), axes, 0, wide)
+    return Value(e.call(operator.getitem, made, 0), axes, len(dims), wide)
+
+
+def _value(e: Dense, leaf: Leaf) -> Value:
+    """What a leaf is outside of the pairs; by groups of heads where heads share it."""
+    return e.lower(_shared(leaf.node))
+
+
+def _shared(node: Node) -> Node:
+    """What an array is by groups of heads, where heads share it."""
+    inner = node.value if isinstance(node, Arg) else node
+    if isinstance(inner, Read) and isinstance(inner.index, KvHead):
+        return inner.arg
+    return node
+
+
+def _argument(leaf: Leaf, value: Value, found: Match) -> Argument:
+    roles = {axis.role: place for place, axis in enumerate(value.axes)}
+    head = roles.get("group", roles.get("head", -1))
+
+    def place(axis: Axis) -> int:
+        return value.axes.index(axis) if axis in value.axes else -1
+
+    along = -1 if leaf.along is None else place(leaf.along)
+    axes = (roles.get("batch", -1), head, place(found.query), place(found.key))
+    real = leaf.node.type.kind is Kind.REAL
+    return Argument(leaf.domain, axes, along, leaf.width, real)

@@ -1,0 +1,276 @@
+"""Whether an attend fits a fused kernel, and what the kernel is made of; without torch.
+
+    w[i, j] = softmax_j or any function of s[i, j],  o[i] = sum_j w[i, j] v[j]
+
+A score is arithmetic on numbers of pairs: of its leaves (arrays by query, by key, by pair, by head)
+and of its terms (sums over a feature dim, products of queries and keys among them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal as Choice
+
+from ...dsl.core import (
+    Arg,
+    Attend,
+    Axis,
+    Const,
+    Contract,
+    Index,
+    Kind,
+    Map,
+    Node,
+    Param,
+    Position,
+    Read,
+    ReadDim,
+    Reduce,
+    Scores,
+    Type,
+    map_operands,
+    operands,
+)
+from ...dsl.elaborate.typing import pointwise
+from ..normalizer import softmax_argument, uses_scores
+from ..program import Program
+from .refusal import Refusal, whole_rows
+
+#: which tokens an array depends on
+Domain = Choice["head", "row", "key", "pair"]
+#: operators that kernels compute
+OPERATORS = frozenset(
+    "neg + - * / // % ** < <= > >= == != not and or where min max clip exp expm1 log log1p sqrt abs "
+    "sign floor ceil round tanh sigmoid relu leaky_relu gelu silu elu softplus sin cos erf safe_div "
+    "ceil_div real int detach as_ref".split()
+)
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """An array that a kernel reads.
+
+    node    what it is in pair IR
+    domain  the tokens that it depends on
+    width   how many numbers a token has, 0 for one without a dim
+    table   whether it is read at a place that is computed for each pair
+    along   the axis that a table is read along, where that is no feature dim
+    """
+
+    node: Node
+    domain: Domain
+    width: int
+    table: bool = False
+    along: Axis | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a fused kernel is made of.
+
+    score       of a pair, before the normaliser
+    mask        bool of a pair, or None
+    weight      None for softmax, else the weight as an expression over the leaf `SCORE`
+    value       leaf of the values
+    leaves      everything that is read, `value` first
+    terms       sums over a feature dim, in the order in which they are needed
+    """
+
+    query: Axis
+    key: Axis
+    score: Node
+    mask: Node | None
+    weight: Node | None
+    value: Leaf
+    leaves: tuple[Leaf, ...]
+    terms: tuple[Node, ...]
+    with_lse: bool
+
+    @property
+    def number(self) -> dict[Node, int]:
+        """The place of each leaf."""
+        return {leaf.node: place for place, leaf in enumerate(self.leaves)}
+
+
+#: the score, in the expression of a weight
+SCORE = Param(Type(Kind.REAL), "score", "carry")
+
+
+class _Unfit(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.reason)
+
+
+def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
+    """What the kernel of an attend is made of, or why it has none."""
+    refusal = whole_rows(node, program, parts - {"lse"})
+    if refusal is not None:
+        return refusal
+    try:
+        return _Matcher(node).matched("lse" in parts)
+    except _Unfit as unfit:
+        return unfit.refusal
+
+
+class _Matcher:
+    """Collects the leaves and terms of one attend."""
+
+    def __init__(self, node: Attend) -> None:
+        self.node = node
+        (self.source,) = node.sources
+        (self.key,) = self.source.axes
+        self.query = node.query
+        self.leaves: dict[Node, Leaf] = {}
+        self.terms: dict[Node, None] = {}
+
+    def matched(self, with_lse: bool) -> Match:
+        if self.query not in self.node.type.axes:
+            raise _Unfit(Refusal("all its queries are alike", self.node))
+        if self.key.size is not None:
+            raise _Unfit(Refusal("its keys are of a fixed number", self.node))
+        if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
+            raise _Unfit(Refusal("its result has other axes than tokens and heads", self.node))
+        value = self._leaf(self.source.value, self.source.value)
+        if value.domain != "key" or value.node.type.kind is not Kind.REAL:
+            raise _Unfit(Refusal("its values differ by pair", self.source.value))
+        score, weight = self._normalised()
+        if with_lse and weight is not None:
+            raise _Unfit(Refusal("its lse is read, of weights that are no softmax", self.node))
+        mask = self.source.mask
+        if isinstance(mask, Const):
+            mask = None if mask.value else mask
+        for item in (score, mask):
+            if item is not None:
+                self._scalar(item)
+        return Match(
+            self.query,
+            self.key,
+            score,
+            mask,
+            weight,
+            value,
+            tuple(self.leaves.values()),
+            tuple(self.terms),
+            with_lse,
+        )
+
+    def _normalised(self) -> tuple[Node, Node | None]:
+        """The argument of a softmax, or the score and the weight that it gives."""
+        normalize = self.node.normalize
+        found = softmax_argument(normalize)
+        inner = normalize if found is None else found[0]
+        for item in _below(inner):
+            if isinstance(item, Reduce) and uses_scores(item):
+                raise _Unfit(Refusal("its weights depend on all scores of a row", item))
+            known = isinstance(item, Scores | Const) or (
+                isinstance(item, Map) and item.op in OPERATORS
+            )
+            if not known:
+                raise _Unfit(Refusal("its normaliser reads other arrays", item))
+        if found is None:
+            return self.source.score, _with(normalize, SCORE)
+        return _with(inner, self.source.score), None
+
+    def _scalar(self, node: Node, feature: bool = False) -> None:
+        """Collect what a number of a pair (of a pair and a feature) is made of."""
+        if node.type.dims and not feature:
+            raise _Unfit(Refusal("a vector is made for every pair", node))
+        match node:
+            case Const():
+                return
+            case Arg() | Param() | Position() | Index():
+                self._leaf(node, node)
+            case Map(op="**") if node.type.kind is Kind.INT and not isinstance(node.args[1], Const):
+                raise _Unfit(Refusal("an int is raised to a power that differs by pair", node))
+            case Map(op=op) if op in OPERATORS:
+                for arg in node.args:
+                    self._scalar(arg, feature)
+            case ReadDim() | Read():
+                self._table(node)
+            case Contract() | Reduce() if not feature:
+                self._term(node)
+            case _:
+                raise _Unfit(Refusal(f"`{type(node).__name__}` has no form in a kernel", node))
+
+    def _term(self, node: Contract | Reduce) -> None:
+        """A sum over one feature dim."""
+        if isinstance(node, Contract):
+            sides = ((node.left, node.left_dims), (node.right, node.right_dims))
+            if any(len(side.type.dims) != 1 or dims != (0,) for side, dims in sides):
+                raise _Unfit(
+                    Refusal("a product of more than vectors is taken for every pair", node)
+                )
+            for side, _ in sides:
+                self._scalar(side, feature=True)
+        else:
+            plain = node.op == "sum" and not node.axes and node.where is None
+            if not plain or len(node.arg.type.dims) != 1:
+                raise _Unfit(Refusal(f"a `{node.op}` is taken for every pair", node))
+            self._scalar(node.arg, feature=True)
+        self.terms[node] = None
+
+    def _table(self, node: ReadDim | Read) -> None:
+        arg = node.arg
+        if not isinstance(arg, Arg) or node.type.dims or node.type.kind is not Kind.REAL:
+            raise _Unfit(Refusal("what it reads by pairs is no table of numbers", node))
+        along = {node.axis} if isinstance(node, Read) else set()
+        if along & {self.query, self.key} or arg.type.dims[1:]:
+            raise _Unfit(Refusal("tokens are read at places that differ by pair", node))
+        self._leaf(arg, node, frozenset(along))
+        self._scalar(node.index)
+
+    def _leaf(self, node: Node, at: Node, along: frozenset[Axis] = frozenset()) -> Leaf:
+        """An array that is read; `along` is the axis of a table."""
+        if node in self.leaves:
+            if self.leaves[node].table != (isinstance(at, ReadDim | Read)):
+                raise _Unfit(Refusal("a table is read as a vector too", at))
+            return self.leaves[node]
+        axes = node.type.axes
+        if any(axis.role not in ("batch", "head", "group") for axis in self._apart(node) - along):
+            raise _Unfit(Refusal("an array has other axes than tokens and heads", at))
+        dims = [dim.value for dim in node.type.dims]
+        width = 1
+        for size in dims:
+            width *= size
+        is_table = isinstance(at, ReadDim | Read)
+        row, key = self.query in axes, self.key in axes
+        domain: Domain = "pair" if row and key else "row" if row else "key" if key else "head"
+        if domain == "pair" and (dims or is_table):
+            raise _Unfit(Refusal("vectors are read for every pair", at))
+        if is_table and domain != "head":
+            raise _Unfit(Refusal("a table differs by token", at))
+        if is_table and isinstance(at, Read):
+            if at.axis.size is None:
+                raise _Unfit(Refusal("tokens are read at places that differ by pair", at))
+            width = at.axis.size.value
+        axis = next(iter(along), None)
+        made = Leaf(node, domain, width if dims or is_table else 0, is_table, axis)
+        self.leaves[node] = made
+        return made
+
+    def _apart(self, node: Node) -> frozenset[Axis]:
+        return node.type.axes - {self.query, self.key}
+
+
+def _below(node: Node) -> Iterator[Node]:
+    """The nodes of an expression, each once."""
+    stack, seen = [node], set[Node]()
+    while stack:
+        item = stack.pop()
+        if item not in seen:
+            seen.add(item)
+            yield item
+            if not isinstance(item, Scores):
+                stack.extend(operands(item))
+
+
+def _with(node: Node, score: Node) -> Node:
+    """An expression of the normaliser over another score."""
+    if isinstance(node, Scores):
+        return score
+    if isinstance(node, Map):
+        args = tuple(_with(arg, score) for arg in node.args)
+        return pointwise(node.op, *args)
+    return map_operands(node, lambda item: _with(item, score))

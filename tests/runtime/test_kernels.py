@@ -1,0 +1,38 @@
+"""Generated kernels against the references: in float32 as accurate as the plain formula."""
+
+from __future__ import annotations
+
+import pytest
+from accuracy import is_accurate
+from agreement import compiled, setting
+from attnc.runtime.module import LoweringRefused
+from references import CASES, Case
+
+#: specs whose kernels are built in the usual run, of every kind of leaf, term, mask and weight
+USUAL = frozenset(
+    "softmax causal_softmax sliding_window alibi t5_bias soft_cap additive gaussian documents "
+    "grouped_query longformer kerple forgetting rope localness realformer disagreement".split()
+)
+
+
+def fits(case: Case) -> bool:
+    """Whether every attend of a case has a kernel."""
+    try:
+        module = compiled(case, "cpu")
+        module.prepare()
+    except LoweringRefused:
+        return False
+    return "cpu" in module.lowering.values()
+
+
+def marked(case: Case) -> object:
+    marks = () if case.name in USUAL else (pytest.mark.slow,)
+    return pytest.param(case, id=case.name, marks=marks)
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in CASES])
+def test_float32_is_as_accurate_as_the_reference(case: Case) -> None:
+    if not fits(case):
+        pytest.skip("an attend has no kernel")
+    for shape in case.shapes:
+        is_accurate(setting(case, shape, "cpu"))
