@@ -155,21 +155,14 @@ class Translator:
                 return ("node", id(node))
 
     def _reads(self, node: Read) -> Hashable:
-        """A chain of reads as one: the node at its foot, and what each of its axes is read at.
-
-        f[a := e][b := d]    is    f[a := e[b := d], b := d]
-        """
-        chain: list[Read] = []
-        foot: Node = node
-        while isinstance(foot, Read):
-            chain.append(foot)
-            foot = foot.arg
-        found: dict[Axis, Node] = {}
-        for item in reversed(chain):
-            found = {a: substitute(e, item.axis, item.index) for a, e in found.items()}
-            if item.axis in foot.type.axes:
-                found.setdefault(item.axis, item.index)
-        places = ((axis, self.key(index)) for axis, index in found.items())
+        foot, found = read_at(node)
+        places = [
+            (axis, self.key(index))
+            for axis, index in found.items()
+            if not (isinstance(index, Index) and index.axis == axis)
+        ]
+        if not places:
+            return self._structure(foot)
         return ("read", self.key(foot), frozenset(places))
 
     # Ints
@@ -486,6 +479,23 @@ class Translator:
             )
             part = substitute(part, axis, place(witness))
         return self.formula(part, positive)
+
+
+def read_at(node: Node) -> tuple[Node, dict[Axis, Node]]:
+    """A chain of reads as one: the node at its foot, and what each of its axes is read at.
+
+    f[a := e][b := d]    is    f[a := e[b := d], b := d]
+    """
+    chain: list[Read] = []
+    while isinstance(node, Read):
+        chain.append(node)
+        node = node.arg
+    found: dict[Axis, Node] = {}
+    for item in reversed(chain):
+        found = {a: substitute(e, item.axis, item.index) for a, e in found.items()}
+        if item.axis in node.type.axes:
+            found.setdefault(item.axis, item.index)
+    return node, found
 
 
 def _range_of(node: Node) -> tuple[int | None, int | None]:

@@ -29,10 +29,14 @@ Verdict = Choice["proved", "refuted", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """An answer; `counterexample` gives each axis its token, and opaque ints their value."""
+    """An answer; `counterexample` gives each axis its token.
+
+    found  all that was assumed there, values of opaque expressions among it
+    """
 
     verdict: Verdict
     counterexample: Mapping[str, int] | None = None
+    found: Assignment | None = None
 
     def __bool__(self) -> bool:
         return self.verdict == "proved"
@@ -116,8 +120,8 @@ class Prover:
                 continue
             known = False
             found = None if model is None else self._check(guards, goal, model, branch.truths)
-            if found is not None:
-                return Proof("refuted", found)
+            if found is not None and model is not None:
+                return Proof("refuted", self._tokens(model), found)
         return Proof("proved" if known else "unknown")
 
     def _root(self, guards: Sequence[Node], goal: Node) -> _Branch | None:
@@ -138,17 +142,19 @@ class Prover:
         goal: Node,
         model: Mapping[Atom, int],
         truths: Mapping[int, bool],
-    ) -> dict[str, int] | None:
-        """The model as a counterexample, if the predicates themselves agree with it."""
+    ) -> Assignment | None:
+        """What the model assumes, if the predicates themselves agree with it."""
         values = Assignment(self.translator, model, truths)
         try:
             if not all(evaluate(guard, values) for guard in guards) or evaluate(goal, values):
                 return None
         except (ArithmeticError, RecursionError):
             return None
-        return {
-            axis.name: model[atom] for axis, atom in self.translator.axis_atoms() if atom in model
-        }
+        return values
+
+    def _tokens(self, model: Mapping[Atom, int]) -> dict[str, int]:
+        atoms = self.translator.axis_atoms()
+        return {axis.name: model[atom] for axis, atom in atoms if atom in model}
 
     def upper_bound(self, guards: Sequence[Node], term: Node) -> int | None:
         """A number that the term never exceeds where the guards hold; None where none is found.

@@ -1,0 +1,259 @@
+"""Questions to the prover, to small cases and to an SMT solver: whether guards imply a goal.
+
+Proved is said by the prover or the solver alone. Refuted is said only of a world (lengths, tokens
+and inputs) in which the guards were evaluated to hold and the goal to fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from math import prod
+
+from ..core import (
+    Axis,
+    Choose,
+    InputInfo,
+    Kind,
+    Length,
+    Map,
+    Node,
+    Param,
+    Position,
+    Read,
+    Sort,
+    Top,
+    walk,
+)
+from ..evaluation import Assignment, evaluate
+from ..predicates import read_at
+from ..prover import Prover, Verdict
+from ..substitution import number, place, pointwise
+from .solver import Solver
+from .unpadded import both, implied
+from .worlds import Contradiction, NotInWorld, World, holds, world_at, world_of
+
+#: lengths at which small cases are tried, and how many cases in all
+SMALL = (1, 2, 3, 5, 8)
+MOST_CASES = 600
+MOST_FACTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A counterexample: lengths by token set, tokens by axis, and elements of inputs."""
+
+    lengths: Mapping[str, int]
+    places: Mapping[str, int]
+    inputs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Proved, refuted with an example, or unknown for a reason."""
+
+    verdict: Verdict
+    example: Example | None = None
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.verdict == "proved"
+
+
+PROVED = Answer("proved")
+
+
+def all_of(answers: Iterable[Answer]) -> Answer:
+    """The first that is refuted, else the first that is unknown, else proved."""
+    found = list(answers)
+    for verdict in ("refuted", "unknown"):
+        for answer in found:
+            if answer.verdict == verdict:
+                return answer
+    return PROVED
+
+
+class Asker:
+    """Answers questions about the predicates of one spec, or of two."""
+
+    def __init__(self, inputs: Mapping[str, InputInfo], solver: Solver | None = None) -> None:
+        self.inputs = inputs
+        self.solver = solver
+        self.prover = Prover()
+
+    def ask(self, guards: Sequence[Node], goal: Node, axes: Sequence[Axis]) -> Answer:
+        """Whether the guards imply the goal, for all tokens of the axes, lengths and inputs."""
+        try:
+            return self._ask(list(guards), goal, axes)
+        except RecursionError:
+            return Answer("unknown", reason="the mask is nested too deeply")
+
+    def _ask(self, guards: list[Node], goal: Node, axes: Sequence[Axis]) -> Answer:
+        proof = self.prover.prove(guards, goal)
+        reason = ""
+        if proof.found is not None:
+            example, reason = self._real(world_or_none(self, proof.found), guards, goal, axes)
+            if example is not None:
+                return Answer("refuted", example)
+        facts = [] if proof else data_facts((*guards, goal), self.inputs)
+        if facts:
+            proof = self.prover.prove([*guards, *facts], goal)
+            if proof.found is not None:
+                example, reason = self._real(world_or_none(self, proof.found), guards, goal, axes)
+                if example is not None:
+                    return Answer("refuted", example)
+        if proof:
+            return PROVED
+        return self._harder(guards, goal, axes, reason)
+
+    def _harder(self, guards: list[Node], goal: Node, axes: Sequence[Axis], reason: str) -> Answer:
+        """What the prover does not know: small cases, then the solver."""
+        for world in self.small_worlds(axes, (*guards, goal)):
+            example, why = self._real(world, guards, goal, axes)
+            if example is not None:
+                return Answer("refuted", example)
+            reason = reason or why
+            if why:
+                break
+        if self.solver is not None:
+            verdict, found = self.solver.decide(guards, goal, self.prover.translator)
+            if verdict == "proved":
+                return PROVED
+            if found is not None:
+                world = World(
+                    self.prover.translator,
+                    found.model,
+                    {},
+                    lengths=found.lengths,
+                    inputs=self.inputs,
+                    cells=dict(found.cells),
+                )
+                example, why = self._real(world, guards, goal, axes)
+                if example is not None:
+                    return Answer("refuted", example)
+                reason = reason or why
+        return Answer("unknown", reason=reason or "it is too hard for the prover")
+
+    def small_worlds(self, axes: Sequence[Axis], nodes: Sequence[Node]) -> Iterator[World]:
+        """Every choice of tokens at small lengths, up to a number of them."""
+        lengths = {node.axis: 0 for node in walk(*nodes) if isinstance(node, Length)}
+        left = MOST_CASES
+        for size in SMALL:
+            sizes = [size if axis.size is None else axis.size.value for axis in axes]
+            left -= prod(sizes)
+            if left < 0:
+                return
+            for places in product(*map(range, sizes)):
+                yield world_at(
+                    self.prover.translator,
+                    dict(zip(axes, places, strict=True)),
+                    dict.fromkeys(lengths, size),
+                    self.inputs,
+                )
+
+    def _real(
+        self, world: World | None, guards: Sequence[Node], goal: Node, axes: Sequence[Axis]
+    ) -> tuple[Example | None, str]:
+        """The world as a counterexample, or why it is none."""
+        if world is None or not world.is_legal:
+            return None, ""
+        try:
+            if not holds(guards, world) or evaluate(goal, world):
+                return None, ""
+        except NotInWorld as missing:
+            return None, why_not(missing.node)
+        except (ArithmeticError, RecursionError):
+            return None, "it is too hard for the prover"
+        return example_of(world, axes, (*guards, goal)), ""
+
+
+def world_or_none(asker: Asker, found: Assignment) -> World | None:
+    """The world of an assignment that the prover found; None where it contradicts itself."""
+    translator = found.translator
+    lengths = {
+        node.axis: found.model[atom]
+        for atom, node in translator.opaque.items()
+        if isinstance(node, Length) and atom in found.model
+    }
+    try:
+        return world_of(found, lengths, asker.inputs)
+    except (Contradiction, ArithmeticError):
+        return None
+
+
+def example_of(world: World, axes: Sequence[Axis], nodes: Sequence[Node]) -> Example:
+    """A world in names: only the axes and lengths that the predicates speak of."""
+    used = frozenset[Axis]().union(*(node.type.axes for node in nodes))
+    places = {axis.name: world.token(axis) for axis in axes if axis in used}
+    spoken = {node.axis for node in walk(*nodes) if isinstance(node, Length)}
+    lengths = {axis.name: world.lengths[axis] for axis in world.lengths if axis in spoken}
+    cells = {
+        f"{name}[{', '.join(str(place) for axis, place in at if axis != 'b')}]": value
+        for (name, at), value in world.cells.items()
+    }
+    return Example(lengths, places, cells)
+
+
+def data_facts(nodes: Sequence[Node], inputs: Mapping[str, InputInfo]) -> list[Node]:
+    """What is known of inputs: legal values; equal elements where they are read at equal tokens."""
+    found: dict[str, list[tuple[Node, Node]]] = {}
+    facts: list[Node] = []
+    for node in walk(*nodes):
+        read = _element(node, inputs)
+        if read is None:
+            continue
+        name, index = read
+        known = found.setdefault(name, [])
+        facts += _legal(node, inputs[name])
+        for other, at in known:
+            same = pointwise("==", node, other)
+            facts.append(implied(pointwise("==", index, at), same))
+        known.append((node, index))
+    return facts[:MOST_FACTS]
+
+
+def _element(node: Node, inputs: Mapping[str, InputInfo]) -> tuple[str, Node] | None:
+    """The input that is read and the token at which; only inputs over one set of tokens."""
+    if node.type.kind is Kind.REAL or node.type.dims:
+        return None
+    foot, places = read_at(node)
+    if not isinstance(foot, Param) or foot.role != "input" or foot.name not in inputs:
+        return None
+    axes = _tokens(foot)
+    return (foot.name, places.get(axes[0], place(axes[0]))) if len(axes) == 1 else None
+
+
+def _tokens(node: Node) -> list[Axis]:
+    return [axis for axis in node.type.axes if axis.role != "batch"]
+
+
+def _legal(node: Node, info: InputInfo) -> list[Node]:
+    if info.bounds is None or node.type.kind is not Kind.INT:
+        return []
+    low, high = info.bounds
+    low_met = pointwise("<=", number(low), node)
+    # What is read beyond the last token is 0, which may lie outside.
+    within = both(low_met, pointwise("<=", node, number(high)))
+    return [
+        within if isinstance(node, Param) else implied(pointwise("!=", node, number(0)), within)
+    ]
+
+
+def why_not(node: Node) -> str:
+    """Why the value of an expression is not known, in words."""
+    match node:
+        case Top() | Choose():
+            return "it depends on which tokens the data choose"
+        case Sort():
+            return "it depends on the order that the data give"
+        case Read(arg=arg):
+            return why_not(arg)
+        case Map() if any(arg.type.kind is Kind.REAL for arg in (node, *node.args)):
+            return "it depends on real numbers"
+        case Param(name=name):
+            return f"it depends on `{name}`"
+        case Position():
+            return "it depends on positions that are not known"
+        case _:
+            return f"it depends on a {type(node).__name__.lower()} of data"
