@@ -38,6 +38,7 @@ from .worlds import Contradiction, NotInWorld, World, holds, world_at, world_of
 SMALL = (1, 2, 3, 5, 8)
 MOST_CASES = 600
 MOST_FACTS = 12
+TOO_HARD = "it is too hard for the prover"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Asker:
                 if example is not None:
                     return Answer("refuted", example)
                 reason = reason or why
-        return Answer("unknown", reason=reason or "it is too hard for the prover")
+        return Answer("unknown", reason=reason or TOO_HARD)
 
     def small_worlds(self, axes: Sequence[Axis], nodes: Sequence[Node]) -> Iterator[World]:
         """Every choice of tokens at small lengths, up to a number of them."""
@@ -164,7 +165,7 @@ class Asker:
         except NotInWorld as missing:
             return None, why_not(missing.node)
         except (ArithmeticError, RecursionError):
-            return None, "it is too hard for the prover"
+            return None, TOO_HARD
         return example_of(world, axes, (*guards, goal)), ""
 
 

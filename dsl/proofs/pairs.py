@@ -12,12 +12,12 @@ from functools import reduce
 from ..core import Attend, AttendSource, Axis, Node, TypedSpec, Use, walk
 from ..needs import NOTHING, Needs
 from ..prover import Prover
-from ..substitution import number, place, pointwise, substitute
+from ..substitution import number, place, pointwise
 from ..support import conjuncts
 from ..time import Clock
 from ..time_blocks import visible
 from ..time_rules import rule_of
-from .unpadded import TRUE, Unpadded, both, in_range, length_of
+from .unpadded import TRUE, Unpadded, both, length_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Pairs:
     ranges   for each axis with an unknown number of tokens, that number
     now      when the query is known; None: never, or it is no token in time
     known    when the key is known, and first its earliest token; None alike
+    length   the number of tokens of x
     always   the keys are known before everything (slots, memory)
     at       for a list, the key that a place of it holds
     """
@@ -42,6 +43,7 @@ class Pairs:
     first: Node | None
     always: bool
     at: Node | None
+    length: Node
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -59,14 +61,6 @@ class Pairs:
     def tokens(self) -> list[Node]:
         """The tokens are there: each place is below the number of its axis."""
         return [pointwise("<", place(axis), count) for axis, count in self.ranges.items()]
-
-    def at_key(self, axis: Axis, index: Node) -> Node:
-        """That the pair with another key is there, and that the key is a token."""
-        count = self.ranges.get(axis)
-        if count is None:
-            assert axis.size is not None
-            count = number(axis.size.value)
-        return both(in_range(index, count), substitute(self.there, axis, index))
 
     @property
     def is_square(self) -> bool:
@@ -109,7 +103,8 @@ class Reader:
                 ranges[axis] = count
         now = None if clock.is_slots(query) else clock.time_of(query)
         now = None if now is None else self.unpadded(now)
-        return Pairs(query, source.axes, there, ranges, now, known, first, always, at)
+        length = length_of(self.spec.sets["x"].axis)
+        return Pairs(query, source.axes, there, ranges, now, known, first, always, at, length)
 
     def _moment(self, axes: list[Axis], which: str) -> Node | None:
         if len(axes) != 1:

@@ -53,32 +53,43 @@ def equal(asker: Asker, left: Pairs, right: Pairs) -> Answer:
 
 
 def aligned(pairs: Pairs, other: Pairs) -> Node:
-    """When a pair is there, in the axes of another attend."""
+    """When a pair is there, in the axes of another attend.
+
+    Raises:
+        Unlike: their tokens are not the same.
+    """
     if len(pairs.keys) != 1 or len(other.keys) != 1 or pairs.at or other.at:
-        raise Unlike("lists of keys cannot be compared with each other")
-    named = [(axis.base or axis.name) for axis in (pairs.query, pairs.keys[0])]
-    wanted = [(axis.base or axis.name) for axis in (other.query, other.keys[0])]
-    if named != wanted:
-        raise Unlike(
-            f"one has pairs of `{wanted[0]}` and `{wanted[1]}`, the other of "
-            f"`{named[0]}` and `{named[1]}`"
-        )
+        raise Unlike("lists of keys are not compared")
+    twins = {pairs.query: other.query, pairs.keys[0]: other.keys[0]}
+    for axis, like in twins.items():
+        _check_same_tokens(pairs, axis, other, like)
     theirs = {axis.name: axis for axis in other.axes}
-    for axis in pairs.axes:
-        like = theirs.get(axis.name)
-        if like is not None and axis.role != "token" and _size(like) != _size(axis):
-            raise Unlike(
-                f"`{axis.name}` has size {_size(like)} in one and {_size(axis)} in the other"
-            )
+    for axis in pairs.axes[2:]:
+        like = theirs.get(axis.name, axis)
+        if _size(like) != _size(axis):
+            raise Unlike(f"`{axis}` has size {_size(like)} in one and {_size(axis)} in the other")
+        twins[axis] = like
     node = pairs.there
-    twins = (pairs.query, *pairs.keys), (other.query, *other.keys)
-    for axis, like in zip(*twins, strict=True):
+    for axis, like in twins.items():
         node = substitute(node, axis, place(like))
-    for axis in pairs.axes:
-        like = theirs.get(axis.name)
-        if like is not None and like != axis and axis not in twins[0]:
-            node = substitute(node, axis, place(like))
     return node
+
+
+def _check_same_tokens(pairs: Pairs, axis: Axis, other: Pairs, like: Axis) -> None:
+    if _root(axis) != _root(like):
+        raise Unlike(f"one has pairs with `{_root(like)}`, the other with `{_root(axis)}`")
+    if _size(axis) != _size(like) or pairs.ranges.get(axis) is not other.ranges.get(like):
+        raise Unlike(f"there are more `{_root(axis)}` in one than in the other")
+    known = pairs.known if axis in pairs.keys else pairs.now
+    theirs = other.known if like in other.keys else other.now
+    if (known is None) != (theirs is None) or (
+        known is not None and substitute(known, axis, place(like)) is not theirs
+    ):
+        raise Unlike(f"`{_root(axis)}` are other tokens in each")
+
+
+def _root(axis: Axis) -> str:
+    return axis.base or axis.name
 
 
 def _size(axis: Axis) -> int | None:

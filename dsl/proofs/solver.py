@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from ..affine import Atom
@@ -47,34 +48,31 @@ class Solver:
     """z3 with a time limit for each question."""
 
     def __init__(self, timeout_ms: int = TIMEOUT_MS) -> None:
-        self.z3: Any = import_module("z3")
         self.timeout_ms = timeout_ms
 
     def decide(
         self, guards: Sequence[Node], goal: Node, translator: Translator
     ) -> tuple[Verdict, Found | None]:
         """Whether the guards imply the goal; a model where they may not."""
-        terms = _Terms(self.z3, translator)
-        solver = self.z3.Solver()
+        z3: Any = import_module("z3")
+        terms = _Terms(z3, translator)
+        solver = z3.Solver()
         solver.set("timeout", self.timeout_ms)
         for guard in guards:
             solver.add(terms.of(guard))
-        solver.add(self.z3.Not(terms.of(goal)))
+        solver.add(z3.Not(terms.of(goal)))
         solver.add(*terms.ranges)
         answer = solver.check()
-        if answer == self.z3.unsat:
+        if answer == z3.unsat:
             return "proved", None
-        if answer == self.z3.sat:
+        if answer == z3.sat:
             return "unknown", terms.found(solver.model())
         return "unknown", None
 
 
 def solver_or_none() -> Solver | None:
     """z3, where it is installed."""
-    try:
-        return Solver()
-    except ImportError:
-        return None
+    return None if find_spec("z3") is None else Solver()
 
 
 class _Terms:

@@ -1,0 +1,167 @@
+"""What holds of the attends of a spec, for every length: each fact proved, refuted or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core import Attend, TypedSpec
+from ..prover import Verdict
+from .asking import Answer, Asker, Example
+from .closed_form import ClosedForm
+from .counting import NotCounted, closed_form, free_axes, pairs_at
+from .order import Reach, causal, look_ahead, look_back
+from .pairs import Reader, located
+from .relations import symmetric
+from .rows import no_empty_row
+from .solver import Solver
+from .words import in_words, names_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A statement about an attend.
+
+    value  the number that it is about, where it is one
+    """
+
+    name: str
+    verdict: Verdict
+    words: str
+    example: Example | None = None
+    value: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"fact": self.name, "verdict": self.verdict, "words": self.words}
+        if self.value is not None:
+            found["value"] = self.value
+        if self.example is not None:
+            found["counterexample"] = {
+                "lengths": dict(self.example.lengths),
+                "tokens": dict(self.example.places),
+                "inputs": dict(self.example.inputs),
+            }
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AttendFacts:
+    """The facts of one attend."""
+
+    attend: str
+    query: str
+    keys: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        facts = [fact.to_json() for fact in self.facts]
+        return {"attend": self.attend, "query": self.query, "keys": self.keys, "facts": facts}
+
+
+class _Seen:
+    """The pairs of one attend, and who answers questions about them."""
+
+    def __init__(self, spec: TypedSpec, attend: Attend, solver: Solver | None) -> None:
+        self.asker = Asker(spec.inputs, solver)
+        self.sources = Reader(spec, self.asker.prover).pairs(attend)
+        self.names = names_of(self.sources)
+
+    def fact(self, name: str, answer: Answer, proved: str, refuted: str) -> Fact:
+        """An answer in words; `{i}` and `{j}` in those of a refutation are its tokens."""
+        if answer.example is not None:
+            told = in_words(answer.example, self.names, refuted)
+            return Fact(name, "refuted", told, answer.example)
+        return Fact(name, answer.verdict, proved if answer else answer.reason)
+
+
+def facts_of(
+    spec: TypedSpec,
+    attend: str | None = None,
+    length: int | None = None,
+    solver: Solver | None = None,
+) -> list[AttendFacts]:
+    """The facts of every attend, or of one; with a length also the pairs at it."""
+    found = []
+    for name, (owner, node) in located(spec).items():
+        if attend in (None, name):
+            seen = _Seen(owner, node, solver)
+            keys = tuple(axis.name for pairs in seen.sources for axis in pairs.keys)
+            found.append(AttendFacts(name, node.query.name, keys, tuple(_facts(seen, length))))
+    return found
+
+
+def brief_facts(spec: TypedSpec) -> dict[str, tuple[Fact, ...]]:
+    """By attend what is quick to say: order, empty rows and reach."""
+    found: dict[str, tuple[Fact, ...]] = {}
+    for name, (owner, node) in located(spec).items():
+        seen = _Seen(owner, node, None)
+        back = look_back(seen.asker, seen.sources)
+        found[name] = (_causal(seen), _rows(seen), _reach(seen, "look-back", back))
+    return found
+
+
+def _facts(seen: _Seen, length: int | None) -> Iterator[Fact]:
+    yield _causal(seen)
+    yield _rows(seen)
+    reaches = [look(seen.asker, seen.sources) for look in (look_back, look_ahead)]
+    for name, reach in zip(("look-back", "look-ahead"), reaches, strict=True):
+        yield _reach(seen, name, reach)
+    yield _symmetric(seen)
+    fact, form = _pairs(seen, reaches)
+    yield fact
+    if length is not None:
+        yield _pairs_at(seen, form, length)
+
+
+def _causal(seen: _Seen) -> Fact:
+    answer = causal(seen.asker, seen.sources)
+    return seen.fact("causal", answer, "no key is later than its query", "{i} sees {j}")
+
+
+def _rows(seen: _Seen) -> Fact:
+    answer = no_empty_row(seen.asker, seen.sources)
+    return seen.fact("no empty row", answer, "every query sees a key", "{i} sees no key")
+
+
+def _symmetric(seen: _Seen) -> Fact:
+    answer = symmetric(seen.asker, seen.sources)
+    proved = "who is seen sees, too"
+    return seen.fact("symmetric", answer, proved, "{i} sees {j}, which does not see it")
+
+
+def _reach(seen: _Seen, name: str, reach: Reach) -> Fact:
+    """Whether there is a bound, and which."""
+    side, away = ("past", "back") if name == "look-back" else ("future", "ahead")
+    if reach.whole:
+        return Fact(name, "refuted", f"none: all of the {side} is seen")
+    if reach.most is not None and reach.answer:
+        tokens = "1 token" if reach.most == 1 else f"{reach.most:,} tokens"
+        words = f"at most {tokens} {away}" if reach.most else f"nothing is seen of the {side}"
+        words += "" if reach.reached else ", perhaps less"
+        return Fact(name, "proved", words, value=reach.most)
+    return seen.fact(name, reach.answer, "", "none below a million: {i} sees {j}")
+
+
+def _pairs(seen: _Seen, reaches: Sequence[Reach]) -> tuple[Fact, ClosedForm | None]:
+    try:
+        form = closed_form(seen.asker.prover, seen.sources, reaches)
+    except NotCounted as reason:
+        return Fact("pairs", "unknown", str(reason)), None
+    return Fact("pairs", "proved", str(form) + _of_heads(seen)), form
+
+
+def _pairs_at(seen: _Seen, form: ClosedForm | None, length: int) -> Fact:
+    name = f"pairs at n = {length:,}"
+    try:
+        count = pairs_at(seen.sources, length) if form is None else form.at(length)
+    except NotCounted as reason:
+        return Fact(name, "unknown", str(reason))
+    return Fact(name, "proved", f"{count:,}{_of_heads(seen)}", value=count)
+
+
+def _of_heads(seen: _Seen) -> str:
+    """Which numbers are sums over heads."""
+    free = free_axes(seen.sources)
+    sizes = [f"{axis.size.value} {axis.name}" for axis in free if axis.size is not None]
+    return f", all {' and '.join(sizes)} together" if sizes else ""
