@@ -43,7 +43,7 @@ TOO_HARD = "it is too hard for the prover"
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A counterexample: lengths by token set, tokens by axis, and elements of inputs."""
+    """A counterexample: lengths by token set, tokens by axis, and elements of inputs by name."""
 
     lengths: Mapping[str, int]
     places: Mapping[str, int]
@@ -128,7 +128,7 @@ class Asker:
                     {},
                     lengths=found.lengths,
                     inputs=self.inputs,
-                    cells=dict(found.cells),
+                    cells=found.cells,
                 )
                 example, why = self._real(world, guards, goal, axes)
                 if example is not None:
@@ -189,11 +189,15 @@ def example_of(world: World, axes: Sequence[Axis], nodes: Sequence[Node]) -> Exa
     places = {axis.name: world.token(axis) for axis in axes if axis in used}
     spoken = {node.axis for node in walk(*nodes) if isinstance(node, Length)}
     lengths = {axis.name: world.lengths[axis] for axis in world.lengths if axis in spoken}
-    cells = {
-        f"{name}[{', '.join(str(place) for axis, place in at if axis != 'b')}]": value
-        for (name, at), value in world.cells.items()
-    }
-    return Example(lengths, places, cells)
+    return Example(lengths, places, dict(_elements(world)))
+
+
+def _elements(world: World) -> Iterator[tuple[str, int]]:
+    """`glob[3]` and its value, for the elements of inputs that matter."""
+    for (name, at), value in world.cells.items():
+        places = ", ".join(str(place) for axis, place in at if axis != "b")
+        is_bool = world.inputs[name].type.kind is Kind.BOOL
+        yield f"{name}[{places}]" if places else name, bool(value) if is_bool else value
 
 
 def data_facts(nodes: Sequence[Node], inputs: Mapping[str, InputInfo]) -> list[Node]:

@@ -129,6 +129,19 @@ def _size(pairs: Pairs, axis: Axis, lengths: Mapping[Axis, int]) -> int:
 # For every length
 
 
+def is_all_of_memory(sources: Sequence[Pairs]) -> bool:
+    """Whether every token of x sees all of a memory, and nothing else."""
+    return (
+        all(
+            pairs.there is TRUE
+            and pairs.has_memory
+            and pairs.ranges.get(pairs.query) is pairs.length
+            for pairs in sources
+        )
+        and len(sources) == 1
+    )
+
+
 def closed_form(prover: Prover, sources: Sequence[Pairs], reach: Sequence[Reach]) -> ClosedForm:
     """The number of pairs as a function of the length, for every length.
 

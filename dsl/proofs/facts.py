@@ -10,7 +10,7 @@ from ..core import Attend, TypedSpec
 from ..prover import Verdict
 from .asking import Answer, Asker, Example
 from .closed_form import ClosedForm
-from .counting import NotCounted, closed_form, free_axes, pairs_at
+from .counting import NotCounted, closed_form, free_axes, is_all_of_memory, pairs_at
 from .order import Reach, causal, look_ahead, look_back
 from .pairs import Reader, located
 from .relations import symmetric
@@ -107,7 +107,8 @@ def _facts(seen: _Seen, length: int | None) -> Iterator[Fact]:
     reaches = [look(seen.asker, seen.sources) for look in (look_back, look_ahead)]
     for name, reach in zip(("look-back", "look-ahead"), reaches, strict=True):
         yield _reach(seen, name, reach)
-    yield _symmetric(seen)
+    if len(seen.sources) == 1 and seen.sources[0].is_square:
+        yield _symmetric(seen)
     fact, form = _pairs(seen, reaches)
     yield fact
     if length is not None:
@@ -144,6 +145,8 @@ def _reach(seen: _Seen, name: str, reach: Reach) -> Fact:
 
 
 def _pairs(seen: _Seen, reaches: Sequence[Reach]) -> tuple[Fact, ClosedForm | None]:
+    if is_all_of_memory(seen.sources):
+        return Fact("pairs", "proved", "n*m"), None
     try:
         form = closed_form(seen.asker.prover, seen.sources, reaches)
     except NotCounted as reason:
@@ -157,6 +160,8 @@ def _pairs_at(seen: _Seen, form: ClosedForm | None, length: int) -> Fact:
         count = pairs_at(seen.sources, length) if form is None else form.at(length)
     except NotCounted as reason:
         return Fact(name, "unknown", str(reason))
+    memory = any(pairs.has_memory for pairs in seen.sources)
+    name = f"pairs at n = m = {length:,}" if memory else name
     return Fact(name, "proved", f"{count:,}{_of_heads(seen)}", value=count)
 
 

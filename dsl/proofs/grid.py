@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..core import Axis, Const, Fill, Index, Kind, Length, Map, Node, Position, Read
+from ..core import Axis, Const, Fill, Index, Kind, KvHead, Length, Map, Node, Position, Read
 from .worlds import NotInWorld
 
 Array: TypeAlias = Any
@@ -42,6 +42,8 @@ class Grid:
                 return self.places[axis]
             case Length(axis=axis) if axis in self.lengths:
                 return np.int64(self.lengths[axis])
+            case KvHead(axis=axis) if axis in self.places:
+                return self.places[axis] // _group(node)
             case Map() if all(item.type.kind is not Kind.REAL for item in (node, *node.args)):
                 return self._map(node)
             case Read():
@@ -66,6 +68,14 @@ class Grid:
         if node.op not in OPERATIONS:
             raise NotInWorld(node)
         return OPERATIONS[node.op](*args)
+
+
+def _group(node: KvHead) -> int:
+    """How many heads share a key/value head."""
+    groups = node.type.ref.size if node.type.ref is not None else None
+    if node.axis.size is None or groups is None or groups.value <= 0:
+        raise NotInWorld(node)
+    return max(node.axis.size.value // groups.value, 1)
 
 
 def _check_size(node: Map, args: list[Array]) -> None:

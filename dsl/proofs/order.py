@@ -56,7 +56,7 @@ def look_ahead(asker: Asker, sources: Sequence[Pairs]) -> Reach:
 
 def _reach(asker: Asker, pairs: Pairs, back: bool) -> Reach:
     if pairs.always:
-        return Reach(PROVED, 0)
+        return Reach(PROVED, 0, True)
     token = pairs.first if back else pairs.known
     if pairs.now is None or token is None:
         return Reach(Answer("unknown", reason="the tokens have no time"))
@@ -100,4 +100,6 @@ def _furthest(found: list[Reach]) -> Reach:
     for reach in found:
         if reach.whole:
             return reach
-    return max(found, key=lambda reach: (reach.most or 0, reach.reached), default=Reach(PROVED, 0))
+    return max(
+        found, key=lambda reach: (reach.most or 0, reach.reached), default=Reach(PROVED, 0, True)
+    )

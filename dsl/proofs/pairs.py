@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from ..core import Attend, AttendSource, Axis, Node, TypedSpec, Use, walk
+from ..core import Attend, AttendSource, Axis, Length, Node, TypedSpec, Use, walk
 from ..needs import NOTHING, Needs
 from ..prover import Prover
 from ..substitution import number, place, pointwise
@@ -61,6 +61,12 @@ class Pairs:
     def tokens(self) -> list[Node]:
         """The tokens are there: each place is below the number of its axis."""
         return [pointwise("<", place(axis), count) for axis, count in self.ranges.items()]
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the keys are tokens of a length of their own."""
+        counts = (self.ranges.get(axis) for axis in self.keys)
+        return any(isinstance(count, Length) and count is not self.length for count in counts)
 
     @property
     def is_square(self) -> bool:

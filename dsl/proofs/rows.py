@@ -14,12 +14,12 @@ from functools import reduce
 from itertools import islice, product
 
 from ..affine import Atom, Linear
-from ..core import Axis, Length, Node, Param, walk
+from ..core import Axis, Length, Node, walk
 from ..evaluation import evaluate
 from ..predicates import AtMost, Both, Either, Equal, Formula, Translator
 from ..prover import Prover
 from ..substitution import number, place, pointwise, substitute
-from .asking import PROVED, Answer, Asker, Example, why_not
+from .asking import PROVED, Answer, Asker, Example, example_of, why_not
 from .pairs import Pairs
 from .unpadded import FALSE, TRUE, both, either, in_range
 from .worlds import NotInWorld, World, world_at
@@ -29,6 +29,7 @@ MOST_TOGETHER = 6
 MOST_FORMS = 64
 MOST_PLACES = 8
 MOST_TRIED = 6000
+NONE_FOUND = "no key was found that is seen from every query"
 LENGTHS = (1, 2, 3, 4, 5, 7, 12, 17, 33)
 
 
@@ -181,30 +182,30 @@ def _written_atom(translator: Translator, atom: Atom) -> Node | None:
 
 
 def _empty_row(asker: Asker, sources: Sequence[Pairs]) -> Answer:
-    """A query all of whose keys were tried; inputs are as by default, else 0 and false."""
-    reason = "no key was found that is seen from every query"
+    """A query all of whose keys were tried; truths of inputs are as by default, then the opposite."""
     tried = 0
-    for size in LENGTHS:
-        try:
-            for row in _rows(asker, sources, size):
+    try:
+        for size, turned in product(LENGTHS, (False, True)):
+            for row in _rows(asker, sources, size, turned):
+                tried += 1
                 seen = False
-                for pairs, world in _keys_of(asker, sources, row):
+                for pairs, world in _keys_of(sources, row):
                     tried += 1
-                    if tried > MOST_TRIED:
-                        return Answer("unknown", reason=reason)
                     seen = bool(evaluate(pairs.there, world))
                     if seen:
                         break
                 if not seen:
-                    return Answer("refuted", _example(asker, sources, row))
-        except NotInWorld as missing:
-            return Answer("unknown", reason=why_not(missing.node))
-        except (ArithmeticError, RecursionError):
-            return Answer("unknown", reason=reason)
-    return Answer("unknown", reason=reason)
+                    return Answer("refuted", _example(sources, row))
+                if tried > MOST_TRIED:
+                    return Answer("unknown", reason=NONE_FOUND)
+    except NotInWorld as missing:
+        return Answer("unknown", reason=why_not(missing.node))
+    except (ArithmeticError, RecursionError):
+        pass
+    return Answer("unknown", reason=NONE_FOUND)
 
 
-def _rows(asker: Asker, sources: Sequence[Pairs], size: int) -> Iterator[World]:
+def _rows(asker: Asker, sources: Sequence[Pairs], size: int, turned: bool) -> Iterator[World]:
     """Every query, head and so on, in sequences of one length."""
     keys = {axis for pairs in sources for axis in pairs.keys}
     axes = list(dict.fromkeys(axis for pairs in sources for axis in pairs.axes))
@@ -219,10 +220,10 @@ def _rows(asker: Asker, sources: Sequence[Pairs], size: int) -> Iterator[World]:
     sizes = [_size(sources, axis, empty) for axis in axes]
     for places in product(*map(range, sizes)):
         found = dict(zip(axes, places, strict=True))
-        yield world_at(asker.prover.translator, found, lengths, asker.inputs)
+        yield world_at(asker.prover.translator, found, lengths, asker.inputs, turned)
 
 
-def _keys_of(asker: Asker, sources: Sequence[Pairs], row: World) -> Iterator[tuple[Pairs, World]]:
+def _keys_of(sources: Sequence[Pairs], row: World) -> Iterator[tuple[Pairs, World]]:
     for pairs in sources:
         sizes = [_size([pairs], axis, row) for axis in pairs.keys]
         for places in product(*map(range, sizes)):
@@ -242,15 +243,10 @@ def _size(sources: Sequence[Pairs], axis: Axis, world: World) -> int:
     return evaluate(counts[0], world)
 
 
-def _example(asker: Asker, sources: Sequence[Pairs], row: World) -> Example:
-    used = frozenset[Axis]().union(*(pairs.there.type.axes for pairs in sources))
-    used |= {sources[0].query}
-    places = {
-        axis.name: row.model[atom]
-        for axis, atom in asker.prover.translator.axis_atoms()
-        if axis in used and atom in row.model
-    }
-    nodes = walk(*(pairs.there for pairs in sources))
-    read = {node.name for node in nodes if isinstance(node, Param) and node.name in asker.inputs}
-    lengths = {axis.name: size for axis, size in row.lengths.items()}
-    return Example(lengths, places, dict.fromkeys(sorted(read), 0))
+def _example(sources: Sequence[Pairs], row: World) -> Example:
+    axes = [axis for pairs in sources for axis in pairs.axes if axis not in pairs.keys]
+    nodes = [pairs.there for pairs in sources]
+    counted = [count for pairs in sources for count in pairs.ranges.values()]
+    found = example_of(row, [sources[0].query], [place(sources[0].query), *counted])
+    more = example_of(row, list(dict.fromkeys(axes)), nodes)
+    return Example(found.lengths, {**found.places, **more.places}, more.inputs)

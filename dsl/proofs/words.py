@@ -31,7 +31,7 @@ def in_words(example: Example, names: Mapping[str, str], told: str) -> str:
             rest.append(f"{axis} = {at}")
     tokens["j"] = tokens["j"] or "a key"
     lengths = [f"{_LENGTHS.get(axis, axis)} = {size}" for axis, size in example.lengths.items()]
-    cells = [f"{name.removesuffix('[]')} = {value}" for name, value in example.inputs.items()]
+    cells = [f"{name} = {str(value).lower()}" for name, value in example.inputs.items()]
     where = [*lengths, *rest, *cells]
     return told.format(**tokens) + (f", where {listed(where)}" if where else "")
 

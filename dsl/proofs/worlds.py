@@ -7,7 +7,7 @@ A world says every int and truth value that a predicate may ask for. What is com
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..affine import Atom
@@ -32,15 +32,17 @@ class Contradiction(Exception):
 
 @dataclass(frozen=True, slots=True)
 class World(Assignment):
-    """Lengths by token set, tokens, and inputs by element; other elements are 0 or False.
+    """Lengths by token set, tokens, and inputs by element; other elements are as by default.
 
     inputs  what is known of the inputs that may be asked for
-    cells   elements of inputs that are not 0
+    cells   the elements of inputs that were assumed, or asked for
+    turned  truth values that are not assumed are the opposite of their default
     """
 
     lengths: Mapping[Axis, int] = field(default_factory=dict)
     inputs: Mapping[str, InputInfo] = field(default_factory=dict)
     cells: dict[Cell, int] = field(default_factory=dict)
+    turned: bool = False
 
     def opaque(self, node: Node) -> int:
         match node:
@@ -67,14 +69,17 @@ class World(Assignment):
         return sizes.get(root, sizes.get("x", 0))
 
     def _of_input(self, node: Param) -> int:
-        value = self.cells.get(self.cell(node))
-        return self._usual(node) if value is None else value
+        """The element; one that was not assumed is from now on what it usually is."""
+        return self.cells.setdefault(self.cell(node), self._usual(node))
 
     def _usual(self, node: Param) -> int:
         """What an element is where nothing is assumed of it."""
         info = self.inputs[node.name]
-        if isinstance(info.default, Const | Fill):
-            return int(info.default.value)
+        usual = int(info.default.value) if isinstance(info.default, Const | Fill) else None
+        if node.type.kind is Kind.BOOL:
+            return int(bool(usual) is not self.turned)
+        if usual is not None:
+            return usual
         low, high = info.bounds or (0, 0)
         return min(max(0, low), high)
 
@@ -87,10 +92,7 @@ class World(Assignment):
 
     def moved(self, axis: Axis, index: int) -> World:
         """The world seen from another token."""
-        model = {**self.model, self.translator.token(axis): index}
-        return World(
-            self.translator, model, {}, lengths=self.lengths, inputs=self.inputs, cells=self.cells
-        )
+        return replace(self, model={**self.model, self.translator.token(axis): index}, known={})
 
     def assume(self, node: Node, value: int) -> None:
         """Take an opaque expression to have a value; what is no element of an input is left out.
@@ -138,10 +140,11 @@ def world_at(
     places: Mapping[Axis, int],
     lengths: Mapping[Axis, int],
     inputs: Mapping[str, InputInfo],
+    turned: bool = False,
 ) -> World:
     """The world of some tokens where nothing is assumed of inputs."""
     model: dict[Atom, int] = {translator.token(axis): place for axis, place in places.items()}
-    return World(translator, model, {}, lengths=lengths, inputs=inputs)
+    return World(translator, model, {}, lengths=lengths, inputs=inputs, turned=turned)
 
 
 def world_of(
@@ -159,4 +162,4 @@ def world_of(
             world.assume(node, found.model[atom])
     for key, truth in found.truths.items():
         world.assume(translator.literals[key], int(truth))
-    return World(translator, found.model, {}, lengths=lengths, inputs=inputs, cells=world.cells)
+    return replace(world, known={})
