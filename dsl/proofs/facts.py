@@ -101,6 +101,24 @@ def brief_facts(spec: TypedSpec) -> dict[str, tuple[Fact, ...]]:
     return found
 
 
+def brief_words(facts: Sequence[Fact]) -> str:
+    """Brief facts in a line: `causal, no empty row, at most 128 tokens back`."""
+    found = []
+    for fact in facts:
+        if fact.verdict == "unknown":
+            found.append(f"{fact.name} unknown")
+        elif fact.name != "look-back":
+            found.append(fact.name if fact.verdict == "proved" else _BROKEN[fact.name])
+        elif fact.example is not None:
+            found.append("no bound on the past")
+        else:
+            found.append(fact.words.removeprefix("none: "))
+    return ", ".join(found)
+
+
+_BROKEN = {"causal": "not causal", "no empty row": "rows may be empty"}
+
+
 def _facts(seen: _Seen, length: int | None) -> Iterator[Fact]:
     yield _causal(seen)
     yield _rows(seen)
@@ -141,7 +159,7 @@ def _reach(seen: _Seen, name: str, reach: Reach) -> Fact:
         words = f"at most {tokens} {away}" if reach.most else f"nothing is seen of the {side}"
         words += "" if reach.reached else ", perhaps less"
         return Fact(name, "proved", words, value=reach.most)
-    return seen.fact(name, reach.answer, "", "none below a million: {i} sees {j}")
+    return seen.fact(name, reach.answer, "", "over a million tokens: {i} sees {j}")
 
 
 def _pairs(seen: _Seen, reaches: Sequence[Reach]) -> tuple[Fact, ClosedForm | None]:

@@ -33,8 +33,8 @@ _CODE = re.compile(r"ATT\d{3}", re.IGNORECASE)
 def command(spec: str, length: int, is_json: bool, dims: tuple[tuple[str, Any], ...]) -> None:
     """Explain how SPEC is compiled and what it costs, or what the mistake CODE means.
 
-    For each attend: the lowering that a call of that length takes, and for every other one the
-    reason against it, the place in the spec, and the smallest edit that would let it.
+    For each attend: the lowering that a call of that length takes, what is proved of its pairs (`attnc
+    prove` says more), and for every other lowering the reason against it, the place in the spec, and the smallest edit that would let it.
     """
     if _CODE.fullmatch(spec):
         _explain_code(spec.upper(), is_json)
@@ -51,12 +51,14 @@ class Explanation:
 
     def __init__(self, name: str, dims: Dims, length: int) -> None:
         from ...compiler.cost import predict
+        from ...dsl.proofs.facts import brief_facts
         from ..explanation import chosen
 
         document, self.spec, self.derived = typed(name, dims)
         self.length = length
         self.declared = document.text("causality")
         self.cost: Cost = predict(self.spec, length)
+        self.facts = brief_facts(self.spec)
         self.chosen: list[Chosen] = []
         self.refused = ""
         try:
@@ -73,6 +75,9 @@ class Explanation:
             "dims": self.spec.dims,
             "length": self.length,
             "attends": [item.to_json() for item in self.chosen],
+            "facts": {
+                name: [fact.to_json() for fact in facts] for name, facts in self.facts.items()
+            },
             "refused": self.refused,
             "causality": {"declared": self.declared, "derived": self.derived},
             "parameters": self.cost.parameters,
@@ -87,14 +92,16 @@ class Explanation:
     def print(self) -> None:
         from rich.text import Text
 
+        from ...dsl.proofs.facts import brief_words
+
         dims = ", ".join(f"{name}={value}" for name, value in self.spec.dims.items())
         shown = console()
         shown.print(Text.assemble((self.spec.name, "bold"), f"  at {dims}, length {self.length}"))
-        for same in _alike(self.chosen):
-            shown.print(
-                Text.assemble("\n", (same[0], "bold"), " takes ", (same[1].lowering, "green"))
-            )
-            for reason in same[1].refusals:
+        for name, same in _alike(self.chosen):
+            shown.print(Text.assemble("\n", (name, "bold"), " takes ", (same.lowering, "green")))
+            if same.name in self.facts:
+                shown.print(Text(f"  pairs: {brief_words(self.facts[same.name])}"))
+            for reason in same.refusals:
                 _print_reason(reason)
         if self.refused:
             shown.print(Text(f"\nNot compiled: {self.refused}", "red"))
