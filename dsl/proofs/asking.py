@@ -90,6 +90,13 @@ class Asker:
         except RecursionError:
             return Answer("unknown", reason="the mask is nested too deeply")
 
+    def proves(self, guards: Sequence[Node], goal: Node) -> bool:
+        """Whether our own prover shows it, with what is known of inputs."""
+        if self.prover.prove(guards, goal):
+            return True
+        facts = data_facts((*guards, goal), self.inputs)
+        return bool(facts) and bool(self.prover.prove([*guards, *facts], goal))
+
     def _ask(self, guards: list[Node], goal: Node, axes: Sequence[Axis]) -> Answer:
         proof = self.prover.prove(guards, goal)
         reason = ""
@@ -205,28 +212,22 @@ def data_facts(nodes: Sequence[Node], inputs: Mapping[str, InputInfo]) -> list[N
     found: dict[str, list[tuple[Node, Node]]] = {}
     facts: list[Node] = []
     for node in walk(*nodes):
-        read = _element(node, inputs)
-        if read is None:
+        foot, places = read_at(node)
+        if not isinstance(foot, Param) or foot.role != "input" or foot.name not in inputs:
             continue
-        name, index = read
-        known = found.setdefault(name, [])
-        facts += _legal(node, inputs[name])
+        if foot.type.kind is Kind.REAL or foot.type.dims:
+            continue
+        facts += _legal(node, inputs[foot.name])
+        axes = _tokens(foot)
+        if len(axes) != 1:
+            continue
+        index = places.get(axes[0], place(axes[0]))
+        known = found.setdefault(foot.name, [])
         for other, at in known:
             same = pointwise("==", node, other)
             facts.append(implied(pointwise("==", index, at), same))
         known.append((node, index))
     return facts[:MOST_FACTS]
-
-
-def _element(node: Node, inputs: Mapping[str, InputInfo]) -> tuple[str, Node] | None:
-    """The input that is read and the token at which; only inputs over one set of tokens."""
-    if node.type.kind is Kind.REAL or node.type.dims:
-        return None
-    foot, places = read_at(node)
-    if not isinstance(foot, Param) or foot.role != "input" or foot.name not in inputs:
-        return None
-    axes = _tokens(foot)
-    return (foot.name, places.get(axes[0], place(axes[0]))) if len(axes) == 1 else None
 
 
 def _tokens(node: Node) -> list[Axis]:

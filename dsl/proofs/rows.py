@@ -48,12 +48,12 @@ def _by_witnesses(asker: Asker, sources: Sequence[Pairs]) -> Answer | None:
     for pairs in sources:
         for keys in islice(_named_keys(asker.prover, pairs), MOST_WITNESSES):
             seen = _seen(pairs, keys)
-            if seen is TRUE or asker.prover.prove(tokens, seen):
+            if seen is TRUE or asker.proves(tokens, seen):
                 return PROVED
             if seen is not FALSE:
                 found.append(seen)
     together = reduce(either, found[:MOST_TOGETHER], FALSE)
-    if len(found) > 1 and asker.prover.prove(tokens, together):
+    if len(found) > 1 and asker.proves(tokens, together):
         return PROVED
     return None
 
@@ -185,8 +185,9 @@ def _empty_row(asker: Asker, sources: Sequence[Pairs]) -> Answer:
     """A query all of whose keys were tried; truths of inputs are as by default, then the opposite."""
     tried = 0
     try:
-        for size, turned in product(LENGTHS, (False, True)):
-            for row in _rows(asker, sources, size, turned):
+        memories = (None, 1) if any(pairs.has_memory for pairs in sources) else (None,)
+        for size, memory, turned in product(LENGTHS, memories, (False, True)):
+            for row in _rows(asker, sources, size, memory, turned):
                 tried += 1
                 seen = False
                 for pairs, world in _keys_of(sources, row):
@@ -205,13 +206,15 @@ def _empty_row(asker: Asker, sources: Sequence[Pairs]) -> Answer:
     return Answer("unknown", reason=NONE_FOUND)
 
 
-def _rows(asker: Asker, sources: Sequence[Pairs], size: int, turned: bool) -> Iterator[World]:
-    """Every query, head and so on, in sequences of one length."""
+def _rows(
+    asker: Asker, sources: Sequence[Pairs], size: int, memory: int | None, turned: bool
+) -> Iterator[World]:
+    """Every query, head and so on, at a length of x; memory is as long, or of its own length."""
     keys = {axis for pairs in sources for axis in pairs.keys}
     axes = list(dict.fromkeys(axis for pairs in sources for axis in pairs.axes))
     axes = [axis for axis in axes if axis not in keys]
     lengths = {
-        node.axis: size
+        node.axis: size if memory is None or node is pairs.length else memory
         for pairs in sources
         for node in walk(pairs.there, *pairs.ranges.values())
         if isinstance(node, Length)

@@ -3,8 +3,8 @@
 Before: valid(x) and any(i == j + 2 * e, over=e) and pos(token(context, j + 1)) <= i
 After:  (i == j or i == j + 2) and where(j + 1 < n, j + 1, 0) <= i
 
-Then every token is there; `count(x)` is the length; `any`, `all` and `count` over a few fixed places
-are written out; and what is read beyond the last token is 0, as it is when the spec runs.
+Then every token is there; `count(x)` is the length; `any`, `all` and `count` of arithmetic
+over a few fixed places are written out; and what is read beyond the last token is 0, as it is when the spec runs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from ..core import (
     Fill,
     Index,
     Kind,
+    KvHead,
     Length,
     Map,
     Node,
+    Param,
+    Position,
     Read,
     Reduce,
     Type,
@@ -97,6 +100,8 @@ class Unpadded:
             return node if counted is None else counted
         if node.dims or len(sizes) < len(node.axes) or prod(sizes) > MOST_WRITTEN_OUT:
             return node
+        if not (is_arithmetic(arg) and is_arithmetic(where)):  # it would only grow
+            return node
         return _written_out(node, arg, where, sizes)
 
 
@@ -115,6 +120,20 @@ def _written_out(node: Reduce, arg: Node, where: Node, sizes: list[int]) -> Node
         return reduce(both, parts, TRUE)
     ones = (pointwise("int", part) for part in parts)
     return reduce(lambda a, b: pointwise("+", a, b), ones, number(0))
+
+
+def is_arithmetic(node: Node) -> bool:
+    """Whether a predicate is made of places, lengths, numbers and inputs alone."""
+    match node:
+        case Map(args=args):
+            discrete = all(item.type.kind is not Kind.REAL for item in (node, *args))
+            return discrete and all(map(is_arithmetic, args))
+        case Read(arg=arg, index=index):
+            return is_arithmetic(arg) and is_arithmetic(index)
+        case Param(role=role):
+            return role == "input"
+        case _:
+            return isinstance(node, Index | Position | Const | Fill | Length | KvHead)
 
 
 def length_of(axis: Axis) -> Length:
