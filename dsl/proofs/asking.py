@@ -22,15 +22,18 @@ from ..core import (
     Param,
     Position,
     Read,
+    Recur,
+    Reduce,
     Sort,
     Top,
+    Tree,
     walk,
 )
 from ..evaluation import Assignment, evaluate
 from ..predicates import read_at
 from ..prover import Prover, Verdict
 from ..substitution import number, place, pointwise
-from .solver import Solver
+from .solver import Found, Solver
 from .unpadded import both, implied
 from .worlds import Contradiction, NotInWorld, World, holds, world_at, world_of
 
@@ -129,19 +132,23 @@ class Asker:
             if verdict == "proved":
                 return PROVED
             if found is not None:
-                world = World(
-                    self.prover.translator,
-                    found.model,
-                    {},
-                    lengths=found.lengths,
-                    inputs=self.inputs,
-                    cells=found.cells,
-                )
+                world = self.world(found)
                 example, why = self._real(world, guards, goal, axes)
                 if example is not None:
                     return Answer("refuted", example)
                 reason = reason or why
         return Answer("unknown", reason=reason or TOO_HARD)
+
+    def world(self, found: Found) -> World:
+        """The world of a model that the solver found."""
+        return World(
+            self.prover.translator,
+            found.model,
+            {},
+            lengths=found.lengths,
+            inputs=self.inputs,
+            cells=dict(found.cells),
+        )
 
     def small_worlds(self, axes: Sequence[Axis], nodes: Sequence[Node]) -> Iterator[World]:
         """Every choice of tokens at small lengths, up to a number of them."""
@@ -261,5 +268,9 @@ def why_not(node: Node) -> str:
             return f"it depends on `{name}`"
         case Position():
             return "it depends on positions that are not known"
+        case Reduce() | Recur() | Tree():
+            inner = (item for item in walk(node) if item is not node)
+            chosen = next((item for item in inner if isinstance(item, Top | Choose | Sort)), None)
+            return "it depends on data" if chosen is None else why_not(chosen)
         case _:
-            return f"it depends on a {type(node).__name__.lower()} of data"
+            return "it depends on data"

@@ -50,6 +50,39 @@ class Solver:
     def __init__(self, timeout_ms: int = TIMEOUT_MS) -> None:
         self.timeout_ms = timeout_ms
 
+    def decide_empty(
+        self,
+        guards: Sequence[Node],
+        absent: Sequence[tuple[Sequence[Axis], Node]],
+        translator: Translator,
+    ) -> tuple[Verdict, Found | None]:
+        """Whether there is no row without a key; the row where there may be one.
+
+        absent  for each set of keys its axes, and when a key of it is there and seen; all in terms
+                of places, lengths and inputs
+        """
+        z3: Any = import_module("z3")
+        terms = _Terms(z3, translator)
+        solver = z3.Solver()
+        solver.set("timeout", self.timeout_ms)
+        for guard in guards:
+            solver.add(terms.of(guard))
+        for axes, seen in absent:
+            keys = [terms.axis(axis) for axis in axes]
+            seen_term = terms.of(seen)
+            inside = [key >= 0 for key in keys]
+            inside += [
+                key < axis.size.value
+                for key, axis in zip(keys, axes, strict=True)
+                if axis.size is not None
+            ]
+            solver.add(z3.ForAll(keys, z3.Not(z3.And(*inside, seen_term))))
+        solver.add(*terms.ranges)
+        answer = solver.check()
+        if answer == z3.unsat:
+            return "proved", None
+        return "unknown", terms.found(solver.model()) if answer == z3.sat else None
+
     def decide(
         self, guards: Sequence[Node], goal: Node, translator: Translator
     ) -> tuple[Verdict, Found | None]:
