@@ -92,8 +92,8 @@ class ClosedForm:
         return [
             (squares.pop(), "n^2"),
             (slope.slope, "n*r"),
-            (constant.square, "r^2"),
             (slope.constant, "n"),
+            (constant.square, "r^2"),
             (constant.slope, "r"),
             (constant.constant, ""),
         ]

@@ -12,8 +12,6 @@ from ._console import console, fail, print_json
 from ._specs import Dims, Typed, dims_option, typed
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ...dsl.core import TypedSpec
     from ...dsl.proofs.claims import Claim, Relation
     from ...dsl.proofs.facts import AttendFacts, Fact
@@ -93,8 +91,7 @@ def _tell_facts(spec: TypedSpec, attend: str | None, length: int | None, is_json
     if not found:
         console().print("\nNo attend: nothing sees anything else through a mask.")
     for name, item in _alike(found):
-        console().print()
-        console().print(_table(name, item.facts))
+        _print_rows(name, item.facts)
     _print_hint([fact for item in found for fact in item.facts])
 
 
@@ -136,16 +133,16 @@ def _alike(found: Sequence[AttendFacts]) -> list[tuple[str, AttendFacts]]:
     ]
 
 
-def _table(title: str, facts: Iterable[Fact]) -> Table:
-    from rich.table import Table
+def _print_rows(title: str, facts: Sequence[Fact]) -> None:
+    """A fact in a line, however long, so that lines can be searched for."""
     from rich.text import Text
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.title, table.title_justify, table.title_style = Text(title, "bold"), "left", ""
+    width = max(len(fact.name) for fact in facts)
+    console().print(Text(f"\n{title}", "bold"))
     for fact in facts:
-        verdict = Text(fact.verdict, COLOURS[fact.verdict])
-        table.add_row(Text(f"  {fact.name}"), verdict, Text(fact.words))
-    return table
+        verdict = (f"{fact.verdict:<8}", COLOURS[fact.verdict])
+        line = Text.assemble(f"  {fact.name:<{width}}  ", verdict, f" {fact.words}")
+        console().print(line, soft_wrap=True)
 
 
 def _print_hint(facts: Iterable[Fact]) -> None:
@@ -210,6 +207,5 @@ def _print_claims(
     shown.print(Text(f"for every length: {_assumed(one)}", "dim"))
     for item in found:
         title = item.attend if item.attend == item.other else f"{item.attend}, {item.other}"
-        shown.print()
-        shown.print(_table(title, [item.fact]))
+        _print_rows(title, [item.fact])
     _print_hint([item.fact for item in found])

@@ -161,7 +161,7 @@ def test_memory_has_a_length_of_its_own() -> None:
         ("j < i", "(n^2 - n)/2"),
         ("band(2, 2)", "5*n - 6 for n >= 2"),
         ("band(2, 2, dilation=3)", "5*n - 18 for n >= 6"),
-        ("block_local(4)", "r^2 + 4*n - 4*r with r = n % 4"),
+        ("block_local(4)", "4*n + r^2 - 4*r with r = n % 4"),
         ("causal or j < 3", "(n^2 + n + 6)/2 for n >= 3"),
         ("j < 3", "3*n for n >= 3"),
         ("i % 2 == j % 2", "(n^2 + r)/2 with r = n % 2"),
