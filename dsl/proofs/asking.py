@@ -42,6 +42,7 @@ SMALL = (1, 2, 3, 5, 8)
 MOST_CASES = 600
 MOST_FACTS = 12
 TOO_HARD = "it is too hard for the prover"
+TOO_DEEP = "the mask is nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Asker:
         try:
             return self._ask(list(guards), goal, axes)
         except RecursionError:
-            return Answer("unknown", reason="the mask is nested too deeply")
+            return Answer("unknown", reason=TOO_DEEP)
 
     def proves(self, guards: Sequence[Node], goal: Node) -> bool:
         """Whether our own prover shows it, with what is known of inputs."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..core import Attend, InputInfo, TypedSpec
-from .asking import Answer, Asker, all_of
+from .asking import TOO_DEEP, Answer, Asker, all_of
 from .facts import Fact
 from .pairs import Pairs, Reader, located
 from .relations import Unlike, implies
@@ -87,6 +87,8 @@ def _claim(
             answers.append((back, "{i} sees {j} in the other, but not here"))
     except Unlike as reason:
         return Fact(relation, "unknown", str(reason))
+    except RecursionError:
+        return Fact(relation, "unknown", TOO_DEEP)
     answer = all_of(answer for answer, _ in answers)
     if answer.example is not None:
         told = next(words for item, words in answers if item is answer)

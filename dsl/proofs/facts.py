@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..core import Attend, TypedSpec
 from ..prover import Verdict
-from .asking import Answer, Asker, Example
+from .asking import TOO_DEEP, Answer, Asker, Example
 from .closed_form import ClosedForm
 from .counting import NotCounted, closed_form, free_axes, is_all_of_memory, pairs_at
 from .order import Reach, causal, look_ahead, look_back
@@ -67,6 +68,23 @@ class _Seen:
         self.sources = Reader(spec, self.asker.prover).pairs(attend)
         self.names = names_of(self.sources)
 
+    @cached_property
+    def back(self) -> Reach:
+        return look_back(self.asker, self.sources)
+
+    @cached_property
+    def ahead(self) -> Reach:
+        return look_ahead(self.asker, self.sources)
+
+    @cached_property
+    def form(self) -> ClosedForm:
+        """The number of pairs.
+
+        Raises:
+            NotCounted: there is no closed form.
+        """
+        return closed_form(self.asker.prover, self.sources, (self.back, self.ahead))
+
     def fact(self, name: str, answer: Answer, proved: str, refuted: str) -> Fact:
         """An answer in words; `{i}` and `{j}` in those of a refutation are its tokens."""
         if answer.example is not None:
@@ -96,8 +114,11 @@ def brief_facts(spec: TypedSpec) -> dict[str, tuple[Fact, ...]]:
     found: dict[str, tuple[Fact, ...]] = {}
     for name, (owner, node) in located(spec).items():
         seen = _Seen(owner, node, None)
-        back = look_back(seen.asker, seen.sources)
-        found[name] = (_causal(seen), _rows(seen), _reach(seen, "look-back", back))
+        found[name] = (
+            _told("causal", seen, _causal),
+            _told("no empty row", seen, _rows),
+            _told("look-back", seen, _look_back),
+        )
     return found
 
 
@@ -120,17 +141,22 @@ _BROKEN = {"causal": "not causal", "no empty row": "rows may be empty"}
 
 
 def _facts(seen: _Seen, length: int | None) -> Iterator[Fact]:
-    yield _causal(seen)
-    yield _rows(seen)
-    reaches = [look(seen.asker, seen.sources) for look in (look_back, look_ahead)]
-    for name, reach in zip(("look-back", "look-ahead"), reaches, strict=True):
-        yield _reach(seen, name, reach)
+    yield _told("causal", seen, _causal)
+    yield _told("no empty row", seen, _rows)
+    yield _told("look-back", seen, _look_back)
+    yield _told("look-ahead", seen, _look_ahead)
     if len(seen.sources) == 1 and seen.sources[0].is_square:
-        yield _symmetric(seen)
-    fact, form = _pairs(seen, reaches)
-    yield fact
+        yield _told("symmetric", seen, _symmetric)
+    yield _told("pairs", seen, _pairs)
     if length is not None:
-        yield _pairs_at(seen, form, length)
+        yield _told("pairs", seen, lambda seen: _pairs_at(seen, length))
+
+
+def _told(name: str, seen: _Seen, say: Callable[[_Seen], Fact]) -> Fact:
+    try:
+        return say(seen)
+    except RecursionError:
+        return Fact(name, "unknown", TOO_DEEP)
 
 
 def _causal(seen: _Seen) -> Fact:
@@ -149,6 +175,14 @@ def _symmetric(seen: _Seen) -> Fact:
     return seen.fact("symmetric", answer, proved, "{i} sees {j}, which does not see it")
 
 
+def _look_back(seen: _Seen) -> Fact:
+    return _reach(seen, "look-back", seen.back)
+
+
+def _look_ahead(seen: _Seen) -> Fact:
+    return _reach(seen, "look-ahead", seen.ahead)
+
+
 def _reach(seen: _Seen, name: str, reach: Reach) -> Fact:
     """Whether there is a bound, and which."""
     side, away = ("past", "back") if name == "look-back" else ("future", "ahead")
@@ -162,24 +196,25 @@ def _reach(seen: _Seen, name: str, reach: Reach) -> Fact:
     return seen.fact(name, reach.answer, "", "over a million tokens: {i} sees {j}")
 
 
-def _pairs(seen: _Seen, reaches: Sequence[Reach]) -> tuple[Fact, ClosedForm | None]:
+def _pairs(seen: _Seen) -> Fact:
     if is_all_of_memory(seen.sources):
-        return Fact("pairs", "proved", "n*m"), None
+        return Fact("pairs", "proved", "n*m")
     try:
-        form = closed_form(seen.asker.prover, seen.sources, reaches)
+        return Fact("pairs", "proved", f"{seen.form}{_of_heads(seen)}")
     except NotCounted as reason:
-        return Fact("pairs", "unknown", str(reason)), None
-    return Fact("pairs", "proved", str(form) + _of_heads(seen)), form
+        return Fact("pairs", "unknown", str(reason))
 
 
-def _pairs_at(seen: _Seen, form: ClosedForm | None, length: int) -> Fact:
-    name = f"pairs at n = {length:,}"
-    try:
-        count = pairs_at(seen.sources, length) if form is None else form.at(length)
-    except NotCounted as reason:
-        return Fact(name, "unknown", str(reason))
+def _pairs_at(seen: _Seen, length: int) -> Fact:
     memory = any(pairs.has_memory for pairs in seen.sources)
-    name = f"pairs at n = m = {length:,}" if memory else name
+    name = f"pairs at n = m = {length:,}" if memory else f"pairs at n = {length:,}"
+    try:
+        count = seen.form.at(length)
+    except NotCounted:
+        try:
+            count = pairs_at(seen.sources, length)
+        except NotCounted as reason:
+            return Fact(name, "unknown", str(reason))
     return Fact(name, "proved", f"{count:,}{_of_heads(seen)}", value=count)
 
 

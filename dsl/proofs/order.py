@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..core import Node
 from ..substitution import number, place, pointwise
-from .asking import PROVED, Answer, Asker, all_of
+from .asking import PROVED, TOO_DEEP, Answer, Asker, all_of
 from .pairs import Pairs
 
 FAR = 2**20
@@ -65,7 +65,7 @@ def _reach(asker: Asker, pairs: Pairs, back: bool) -> Reach:
     try:
         most = asker.prover.upper_bound(pairs.guards, distance)
     except RecursionError:
-        return Reach(Answer("unknown", reason="the mask is nested too deeply"))
+        return Reach(Answer("unknown", reason=TOO_DEEP))
     if most is not None:
         most = max(most, 0)
         return Reach(PROVED, most, most == 0 or _is_reached(asker, pairs, distance, most))

@@ -14,7 +14,7 @@ from itertools import islice
 
 from ..core import Axis, Length, Node, walk
 from ..substitution import number, place, pointwise, substitute
-from .asking import PROVED, Answer, Asker
+from .asking import PROVED, TOO_DEEP, Answer, Asker
 from .empty_rows import empty_row, is_empty
 from .pairs import Pairs
 from .unpadded import FALSE, TRUE, both, either, in_range, is_arithmetic
@@ -32,7 +32,7 @@ def no_empty_row(asker: Asker, sources: Sequence[Pairs]) -> Answer:
         if _has_witness(asker, sources):
             return PROVED
     except RecursionError:
-        return Answer("unknown", reason="the mask is nested too deeply")
+        return Answer("unknown", reason=TOO_DEEP)
     answer = empty_row(asker, sources)
     return answer if answer.verdict == "refuted" else _by_solver(asker, sources, answer)
 

@@ -53,8 +53,14 @@ class Unpadded:
 
     def __call__(self, node: Node) -> Node:
         """The node as it is without padding; what is neither logic nor arithmetic stays."""
-        if node not in self.done:
-            self.done[node] = self._rewritten(node)
+        stack = [node]
+        while node not in self.done:
+            item = stack[-1]
+            waiting = [part for part in _parts(item) if part not in self.done]
+            if waiting:
+                stack.extend(waiting)
+            else:
+                self.done[stack.pop()] = self._rewritten(item)
         return self.done[node]
 
     def _rewritten(self, node: Node) -> Node:
@@ -103,6 +109,19 @@ class Unpadded:
         if not (is_arithmetic(arg) and is_arithmetic(where)):  # it would only grow
             return node
         return _written_out(node, arg, where, sizes)
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    """The operands that are rewritten with a node."""
+    match node:
+        case Map(args=args):
+            return args
+        case Read(arg=arg, index=index):
+            return arg, index
+        case Reduce(op="any" | "all" | "count", arg=arg, where=where):
+            return (arg,) if where is None else (arg, where)
+        case _:
+            return ()
 
 
 def _written_out(node: Reduce, arg: Node, where: Node, sizes: list[int]) -> Node:

@@ -222,3 +222,25 @@ def test_a_strict_spec_sees_no_future() -> None:
             for attend, found in brief_facts(checked.spec).items():
                 if not f"{name} {attend}".startswith(others):
                     assert found[0].verdict == "proved", (name, attend, found[0])
+
+
+# Masks that are made to be hard
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        " and ".join(f"j != i - {2 * k + 1}" for k in range(120)),
+        "not (" * 40 + "j <= i" + ")" * 40,
+        "j <= i + " + " + ".join(f"i // {k}" for k in range(2, 40)),
+        "i * i * i + j * j * j == (i + 1) * (j + 2) * (j + 3)",
+        "j <= i * 4000000000 * 4000000000",
+    ],
+)
+def test_a_hard_mask_ends_with_an_answer(mask: str) -> None:
+    assert len(facts(planted(mask))) == 6
+
+
+def test_numbers_beyond_int64_are_not_counted() -> None:
+    found = facts(planted("j <= i * 4000000000 * 4000000000"), length=5)
+    assert found["pairs at n = 5"].verdict == "unknown"
