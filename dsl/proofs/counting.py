@@ -22,9 +22,8 @@ from itertools import product
 from math import lcm, prod
 
 from ..core import Axis, Length, Node, walk
-from ..prover import Prover
 from ..substitution import number, place, pointwise, substitute
-from .asking import why_not
+from .asking import Asker, why_not
 from .closed_form import ClosedForm, Quadratic
 from .grid import Grid
 from .order import Reach
@@ -47,11 +46,12 @@ class NotCounted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Period, edge and width, for which the repetition was proved."""
+    """Period, edge and width; is_certain: all pairs are known to be near the diagonal."""
 
     period: int
     edge: int
     width: int
+    is_certain: bool = False
 
     @property
     def start(self) -> int:
@@ -142,17 +142,17 @@ def is_all_of_memory(sources: Sequence[Pairs]) -> bool:
     )
 
 
-def closed_form(prover: Prover, sources: Sequence[Pairs], reach: Sequence[Reach]) -> ClosedForm:
+def closed_form(asker: Asker, sources: Sequence[Pairs], reach: Sequence[Reach]) -> ClosedForm:
     """The number of pairs as a function of the length, for every length.
 
     Raises:
         NotCounted: none was derived.
     """
-    forms = [_of_source(prover, pairs, reach) for pairs in sources]
+    forms = [_of_source(asker, pairs, reach) for pairs in sources]
     return reduce(lambda a, b: a.plus(b), forms)
 
 
-def _of_source(prover: Prover, pairs: Pairs, reach: Sequence[Reach]) -> ClosedForm:
+def _of_source(asker: Asker, pairs: Pairs, reach: Sequence[Reach]) -> ClosedForm:
     if pairs.there is TRUE:
         return _of_all(pairs)
     if not pairs.is_square or pairs.ranges.get(pairs.query) is not pairs.length:
@@ -167,7 +167,7 @@ def _of_source(prover: Prover, pairs: Pairs, reach: Sequence[Reach]) -> ClosedFo
         there = pairs.there
         for axis, at in zip(free, heads, strict=True):
             there = substitute(there, axis, number(at))
-        forms.append(_of_mask(prover, pairs.query, pairs.keys[0], there, reach))
+        forms.append(_of_mask(asker, pairs.query, pairs.keys[0], there, reach))
     return reduce(lambda a, b: a.plus(b), forms)
 
 
@@ -186,12 +186,12 @@ def _of_all(pairs: Pairs) -> ClosedForm:
 
 
 def _of_mask(
-    prover: Prover, query: Axis, key: Axis, there: Node, reach: Sequence[Reach]
+    asker: Asker, query: Axis, key: Axis, there: Node, reach: Sequence[Reach]
 ) -> ClosedForm:
     _counts(query, key, there, 2)  # whether it can be counted at all
     for shape in _shapes(query, key, there, reach):
         is_small = shape.period <= MOST_PERIOD and shape.stop**2 <= MOST_SAMPLED
-        if is_small and _repeats(prover, query, key, there, shape):
+        if is_small and _repeats(asker, query, key, there, shape):
             return _through(shape, _counts(query, key, there, shape.stop))
     raise NotCounted("no repetition of the mask was proved")
 
@@ -201,7 +201,7 @@ def _shapes(query: Axis, key: Axis, there: Node, reach: Sequence[Reach]) -> Iter
     found = lcm(period(there, query), period(there, key))
     known = [item.most for item in reach if item.most is not None]
     if len(known) == 2:
-        yield _Shape(found, 0, max(known))
+        yield _Shape(found, 0, max(known), is_certain=True)
     width = largest_number(there) + 1
     yield _Shape(found, 0, 0)
     yield _Shape(found, 0, width)
@@ -209,16 +209,21 @@ def _shapes(query: Axis, key: Axis, there: Node, reach: Sequence[Reach]) -> Iter
     yield _Shape(found, width, 0)
 
 
-def _repeats(prover: Prover, query: Axis, key: Axis, there: Node, shape: _Shape) -> bool:
-    """Whether the prover shows the repetition, case by case."""
+def _repeats(asker: Asker, query: Axis, key: Axis, there: Node, shape: _Shape) -> bool:
+    """Whether the repetition is proved, case by case; a solver is only asked of likely shapes."""
     i, j, by = place(query), place(key), shape.period
 
     def above(term: Node, least: int) -> Node:
         return pointwise(">=", term, number(least))
 
     def same(guards: list[Node], moved: Node) -> bool:
-        there_then = bool(prover.prove([*guards, there], moved))
-        return there_then and bool(prover.prove([*guards, moved], there))
+        return proves([*guards, there], moved) and proves([*guards, moved], there)
+
+    def proves(guards: list[Node], goal: Node) -> bool:
+        proof = asker.prover.prove(guards, goal)
+        if proof.verdict != "unknown" or asker.solver is None or not shape.is_certain:
+            return bool(proof)
+        return asker.solver.decide(guards, goal, asker.prover.translator)[0] == "proved"
 
     down, right = _moved(there, query, by), _moved(there, key, by)
     along = _moved(down, key, by)

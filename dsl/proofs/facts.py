@@ -83,7 +83,7 @@ class _Seen:
         Raises:
             NotCounted: there is no closed form.
         """
-        return closed_form(self.asker.prover, self.sources, (self.back, self.ahead))
+        return closed_form(self.asker, self.sources, (self.back, self.ahead))
 
     def fact(self, name: str, answer: Answer, proved: str, refuted: str) -> Fact:
         """An answer in words; `{i}` and `{j}` in those of a refutation are its tokens."""

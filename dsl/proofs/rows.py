@@ -47,7 +47,7 @@ def _has_witness(asker: Asker, sources: Sequence[Pairs]) -> bool:
             seen = _seen(pairs, keys)
             if seen is TRUE or asker.proves(tokens, seen):
                 return True
-            if seen is not FALSE:
+            if seen is not FALSE and most == MOST_WITNESSES:
                 found.append(seen)
     together = reduce(either, found[:MOST_TOGETHER], FALSE)
     return len(found) > 1 and asker.proves(tokens, together)
