@@ -13,34 +13,21 @@ from math import prod
 
 from ..core import (
     Axis,
-    Choose,
     InputInfo,
     Kind,
     Length,
-    Map,
     Node,
-    Param,
-    Position,
-    Read,
-    Recur,
-    Reduce,
-    Sort,
-    Top,
-    Tree,
     walk,
 )
 from ..evaluation import Assignment, evaluate
-from ..predicates import read_at
 from ..prover import Prover, Verdict
-from ..substitution import number, place, pointwise
+from .inputs import data_facts
 from .solver import Found, Solver
-from .unpadded import both, implied
-from .worlds import Contradiction, NotInWorld, World, holds, world_at, world_of
+from .worlds import Contradiction, NotInWorld, World, holds, why_not, world_at, world_of
 
 #: lengths at which small cases are tried, and how many cases in all
 SMALL = (1, 2, 3, 5, 8)
 MOST_CASES = 600
-MOST_FACTS = 12
 TOO_HARD = "it is too hard for the prover"
 TOO_DEEP = "the mask is nested too deeply"
 
@@ -87,12 +74,21 @@ class Asker:
         self.solver = solver
         self.prover = Prover()
 
-    def ask(self, guards: Sequence[Node], goal: Node, axes: Sequence[Axis]) -> Answer:
-        """Whether the guards imply the goal, for all tokens of the axes, lengths and inputs."""
+    def ask(
+        self, guards: Sequence[Node], goal: Node, axes: Sequence[Axis], is_counted: bool
+    ) -> Answer:
+        """Whether the guards imply the goal, for all tokens of the axes, lengths and inputs.
+
+        is_counted: the guards say how many tokens there are; else nothing is refuted, since those
+        of a counterexample may not exist.
+        """
         try:
-            return self._ask(list(guards), goal, axes)
+            answer = self._ask(list(guards), goal, axes)
         except RecursionError:
             return Answer("unknown", reason=TOO_DEEP)
+        if answer.verdict == "refuted" and not is_counted:
+            return Answer("unknown", reason="it is not known how many tokens there are")
+        return answer
 
     def proves(self, guards: Sequence[Node], goal: Node) -> bool:
         """Whether our own prover shows it, with what is known of inputs."""
@@ -102,21 +98,17 @@ class Asker:
         return bool(facts) and bool(self.prover.prove([*guards, *facts], goal))
 
     def _ask(self, guards: list[Node], goal: Node, axes: Sequence[Axis]) -> Answer:
-        proof = self.prover.prove(guards, goal)
         reason = ""
-        if proof.found is not None:
-            example, reason = self._real(world_or_none(self, proof.found), guards, goal, axes)
-            if example is not None:
-                return Answer("refuted", example)
-        facts = [] if proof else data_facts((*guards, goal), self.inputs)
-        if facts:
-            proof = self.prover.prove([*guards, *facts], goal)
+        facts = data_facts((*guards, goal), self.inputs)
+        for known in ([], facts) if facts else ([],):
+            proof = self.prover.prove([*guards, *known], goal)
+            if proof:
+                return PROVED
             if proof.found is not None:
-                example, reason = self._real(world_or_none(self, proof.found), guards, goal, axes)
+                world = world_or_none(self, proof.found)
+                example, reason = self._real(world, guards, goal, axes)
                 if example is not None:
                     return Answer("refuted", example)
-        if proof:
-            return PROVED
         return self._harder(guards, goal, axes, reason)
 
     def _harder(self, guards: list[Node], goal: Node, axes: Sequence[Axis], reason: str) -> Answer:
@@ -213,65 +205,3 @@ def _elements(world: World) -> Iterator[tuple[str, int]]:
         places = ", ".join(str(place) for axis, place in at if axis != "b")
         is_bool = world.inputs[name].type.kind is Kind.BOOL
         yield f"{name}[{places}]" if places else name, bool(value) if is_bool else value
-
-
-def data_facts(nodes: Sequence[Node], inputs: Mapping[str, InputInfo]) -> list[Node]:
-    """What is known of inputs: legal values; equal elements where they are read at equal tokens."""
-    found: dict[str, list[tuple[Node, Node]]] = {}
-    facts: list[Node] = []
-    for node in walk(*nodes):
-        foot, places = read_at(node)
-        if not isinstance(foot, Param) or foot.role != "input" or foot.name not in inputs:
-            continue
-        if foot.type.kind is Kind.REAL or foot.type.dims:
-            continue
-        facts += _legal(node, inputs[foot.name])
-        axes = _tokens(foot)
-        if len(axes) != 1:
-            continue
-        index = places.get(axes[0], place(axes[0]))
-        known = found.setdefault(foot.name, [])
-        for other, at in known:
-            same = pointwise("==", node, other)
-            facts.append(implied(pointwise("==", index, at), same))
-        known.append((node, index))
-    return facts[:MOST_FACTS]
-
-
-def _tokens(node: Node) -> list[Axis]:
-    return [axis for axis in node.type.axes if axis.role != "batch"]
-
-
-def _legal(node: Node, info: InputInfo) -> list[Node]:
-    if info.bounds is None or node.type.kind is not Kind.INT:
-        return []
-    low, high = info.bounds
-    low_met = pointwise("<=", number(low), node)
-    # What is read beyond the last token is 0, which may lie outside.
-    within = both(low_met, pointwise("<=", node, number(high)))
-    return [
-        within if isinstance(node, Param) else implied(pointwise("!=", node, number(0)), within)
-    ]
-
-
-def why_not(node: Node) -> str:
-    """Why the value of an expression is not known, in words."""
-    match node:
-        case Top() | Choose():
-            return "it depends on which tokens the data choose"
-        case Sort():
-            return "it depends on the order that the data give"
-        case Read(arg=arg):
-            return why_not(arg)
-        case Map() if any(arg.type.kind is Kind.REAL for arg in (node, *node.args)):
-            return "it depends on real numbers"
-        case Param(name=name):
-            return f"it depends on `{name}`"
-        case Position():
-            return "it depends on positions that are not known"
-        case Reduce() | Recur() | Tree():
-            inner = (item for item in walk(node) if item is not node)
-            chosen = next((item for item in inner if isinstance(item, Top | Choose | Sort)), None)
-            return "it depends on data" if chosen is None else why_not(chosen)
-        case _:
-            return "it depends on data"

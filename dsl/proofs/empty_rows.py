@@ -10,11 +10,11 @@ from math import prod
 from ..core import Axis, Length, walk
 from ..evaluation import evaluate
 from ..substitution import place
-from .asking import Answer, Asker, example_of, why_not
+from .asking import Answer, Asker, example_of
 from .grid import Grid
 from .pairs import Pairs
 from .periods import largest_number
-from .worlds import NotInWorld, World, world_at
+from .worlds import NotInWorld, World, why_not, world_at
 
 LENGTHS = (1, 2, 3, 4, 5, 7, 12, 17, 33)
 MOST_TRIED = 6000

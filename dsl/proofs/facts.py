@@ -11,10 +11,11 @@ from ..core import Attend, TypedSpec
 from ..prover import Verdict
 from .asking import TOO_DEEP, Answer, Asker, Example
 from .closed_form import ClosedForm
-from .counting import NotCounted, closed_form, free_axes, is_all_of_memory, pairs_at
+from .counting import NotCounted, free_axes, is_all_of_memory, pairs_at
 from .order import Reach, causal, look_ahead, look_back
 from .pairs import Reader, located
 from .relations import symmetric
+from .repetition import closed_form
 from .rows import no_empty_row
 from .solver import Solver
 from .words import in_words, names_of

@@ -41,7 +41,9 @@ def _causal(asker: Asker, pairs: Pairs) -> Answer:
     if pairs.known is None:
         names = ", ".join(axis.name for axis in pairs.keys)
         return Answer("unknown", reason=f"tokens of `{names}` are known only at the end")
-    return asker.ask(pairs.guards, pointwise("<=", pairs.known, pairs.now), pairs.axes)
+    return asker.ask(
+        pairs.guards, pointwise("<=", pairs.known, pairs.now), pairs.axes, pairs.is_counted
+    )
 
 
 def look_back(asker: Asker, sources: Sequence[Pairs]) -> Reach:
@@ -74,7 +76,7 @@ def _reach(asker: Asker, pairs: Pairs, back: bool) -> Reach:
 
 def _is_reached(asker: Asker, pairs: Pairs, distance: Node, most: int) -> bool:
     nearer = pointwise("<", distance, number(most))
-    return asker.ask(pairs.guards, nearer, pairs.axes).verdict == "refuted"
+    return asker.ask(pairs.guards, nearer, pairs.axes, pairs.is_counted).verdict == "refuted"
 
 
 def _unbounded(asker: Asker, pairs: Pairs, distance: Node, back: bool) -> Reach:
@@ -82,9 +84,11 @@ def _unbounded(asker: Asker, pairs: Pairs, distance: Node, back: bool) -> Reach:
     if pairs.is_square:
         query, key = place(pairs.query), place(pairs.keys[0])
         side = pointwise("<=", key, query) if back else pointwise("<=", query, key)
-        if asker.ask([*pairs.tokens, side], pairs.there, pairs.axes):
+        if asker.ask([*pairs.tokens, side], pairs.there, pairs.axes, pairs.is_counted):
             return Reach(PROVED, whole=True)
-    far = asker.ask(pairs.guards, pointwise("<", distance, number(FAR)), pairs.axes)
+    far = asker.ask(
+        pairs.guards, pointwise("<", distance, number(FAR)), pairs.axes, pairs.is_counted
+    )
     if far.verdict == "refuted":
         return Reach(far)
     if far.verdict == "proved":  # some bound below it, which was not found

@@ -63,6 +63,12 @@ class Pairs:
         return [pointwise("<", place(axis), count) for axis, count in self.ranges.items()]
 
     @property
+    def is_counted(self) -> bool:
+        """Whether the numbers of queries and keys are known."""
+        tokens = (self.query, *self.keys)
+        return all(axis.size is not None or axis in self.ranges for axis in tokens)
+
+    @property
     def has_memory(self) -> bool:
         """Whether the keys are tokens of a length of their own."""
         counts = (self.ranges.get(axis) for axis in self.keys)

@@ -17,7 +17,7 @@ def symmetric(asker: Asker, sources: Sequence[Pairs]) -> Answer:
         return Answer("unknown", reason="queries and keys are not the same tokens")
     pairs = sources[0]
     swapped = exchanged(pairs.there, pairs.query, pairs.keys[0])
-    return asker.ask(pairs.guards, swapped, pairs.axes)
+    return asker.ask(pairs.guards, swapped, pairs.axes, pairs.is_counted)
 
 
 def exchanged(node: Node, first: Axis, second: Axis) -> Node:
@@ -40,7 +40,7 @@ def implies(asker: Asker, left: Pairs, right: Pairs) -> Answer:
     """
     goal = aligned(right, left)
     axes = dict.fromkeys((*left.axes, *(axis for axis in right.axes if axis in goal.type.axes)))
-    return asker.ask(left.guards, goal, tuple(axes))
+    return asker.ask(left.guards, goal, tuple(axes), left.is_counted)
 
 
 def equal(asker: Asker, left: Pairs, right: Pairs) -> Answer:

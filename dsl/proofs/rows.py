@@ -82,7 +82,7 @@ def _seen(pairs: Pairs, keys: Sequence[Node]) -> Node:
 
 def _by_solver(asker: Asker, sources: Sequence[Pairs], before: Answer) -> Answer:
     """What z3 says where the prover says nothing; a row that it finds is tried key by key."""
-    known = all(is_arithmetic(pairs.there) and _counted(pairs) for pairs in sources)
+    known = all(is_arithmetic(pairs.there) and pairs.is_counted for pairs in sources)
     if asker.solver is None or not known:
         return before
     absent = [(pairs.keys, reduce(both, _of_keys(pairs), pairs.there)) for pairs in sources]
@@ -103,10 +103,6 @@ def _by_solver(asker: Asker, sources: Sequence[Pairs], before: Answer) -> Answer
 def _is_small(row: World) -> bool:
     """Whether every key of a row can be tried."""
     return all(length <= MOST_KEYS for length in row.lengths.values())
-
-
-def _counted(pairs: Pairs) -> bool:
-    return all(axis.size is not None or axis in pairs.ranges for axis in pairs.keys)
 
 
 def _of_keys(pairs: Pairs) -> list[Node]:

@@ -11,7 +11,26 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ..affine import Atom
-from ..core import Axis, Const, Fill, InputInfo, Kind, Length, Node, Param, Read
+from ..core import (
+    Axis,
+    Choose,
+    Const,
+    Fill,
+    InputInfo,
+    Kind,
+    Length,
+    Map,
+    Node,
+    Param,
+    Position,
+    Read,
+    Recur,
+    Reduce,
+    Sort,
+    Top,
+    Tree,
+    walk,
+)
 from ..evaluation import Assignment, evaluate
 from ..predicates import Translator
 
@@ -163,3 +182,26 @@ def world_of(
     for key, truth in found.truths.items():
         world.assume(translator.literals[key], int(truth))
     return replace(world, known={})
+
+
+def why_not(node: Node) -> str:
+    """Why the value of an expression is not known, in words."""
+    match node:
+        case Top() | Choose():
+            return "it depends on which tokens the data choose"
+        case Sort():
+            return "it depends on the order that the data give"
+        case Read(arg=arg):
+            return why_not(arg)
+        case Map() if any(arg.type.kind is Kind.REAL for arg in (node, *node.args)):
+            return "it depends on real numbers"
+        case Param(name=name):
+            return f"it depends on `{name}`"
+        case Position():
+            return "it depends on positions that are not known"
+        case Reduce() | Recur() | Tree():
+            inner = (item for item in walk(node) if item is not node)
+            chosen = next((item for item in inner if isinstance(item, Top | Choose | Sort)), None)
+            return "it depends on data" if chosen is None else why_not(chosen)
+        case _:
+            return "it depends on data"
