@@ -50,57 +50,37 @@ class Solver:
     def __init__(self, timeout_ms: int = TIMEOUT_MS) -> None:
         self.timeout_ms = timeout_ms
 
-    def decide_empty(
-        self,
-        guards: Sequence[Node],
-        absent: Sequence[tuple[Sequence[Axis], Node]],
-        translator: Translator,
-    ) -> tuple[Verdict, Found | None]:
-        """Whether there is no row without a key; the row where there may be one.
-
-        absent  for each set of keys its axes, and when a key of it is there and seen; all in terms
-                of places, lengths and inputs
-        """
-        z3: Any = import_module("z3")
-        terms = _Terms(z3, translator)
-        solver = z3.Solver()
-        solver.set("timeout", self.timeout_ms)
-        for guard in guards:
-            solver.add(terms.of(guard))
-        for axes, seen in absent:
-            keys = [terms.axis(axis) for axis in axes]
-            seen_term = terms.of(seen)
-            inside = [key >= 0 for key in keys]
-            inside += [
-                key < axis.size.value
-                for key, axis in zip(keys, axes, strict=True)
-                if axis.size is not None
-            ]
-            solver.add(z3.ForAll(keys, z3.Not(z3.And(*inside, seen_term))))
-        solver.add(*terms.ranges)
-        answer = solver.check()
-        if answer == z3.unsat:
-            return "proved", None
-        return "unknown", terms.found(solver.model()) if answer == z3.sat else None
-
     def decide(
         self, guards: Sequence[Node], goal: Node, translator: Translator
     ) -> tuple[Verdict, Found | None]:
         """Whether the guards imply the goal; a model where they may not."""
-        z3: Any = import_module("z3")
-        terms = _Terms(z3, translator)
-        solver = z3.Solver()
+        terms = _Terms(import_module("z3"), translator)
+        return self._refuted(terms, [*map(terms.of, guards), terms.z3.Not(terms.of(goal))])
+
+    def decide_empty(
+        self,
+        guards: Sequence[Node],
+        seen: Sequence[tuple[Sequence[Axis], Node]],
+        translator: Translator,
+    ) -> tuple[Verdict, Found | None]:
+        """Whether no row is without a key; a row where one may be.
+
+        seen  for each set of keys its axes, and when a key of it is there and visible, which must
+              follow from places, lengths and inputs
+        """
+        terms = _Terms(import_module("z3"), translator)
+        absent = [terms.nowhere(axes, node) for axes, node in seen]
+        return self._refuted(terms, [*map(terms.of, guards), *absent])
+
+    def _refuted(self, terms: _Terms, constraints: list[Any]) -> tuple[Verdict, Found | None]:
+        """Proved where the constraints cannot be met; else a model, if one is found in time."""
+        solver = terms.z3.Solver()
         solver.set("timeout", self.timeout_ms)
-        for guard in guards:
-            solver.add(terms.of(guard))
-        solver.add(z3.Not(terms.of(goal)))
-        solver.add(*terms.ranges)
+        solver.add(*constraints, *terms.ranges)
         answer = solver.check()
-        if answer == z3.unsat:
+        if answer == terms.z3.unsat:
             return "proved", None
-        if answer == z3.sat:
-            return "unknown", terms.found(solver.model())
-        return "unknown", None
+        return "unknown", terms.found(solver.model()) if answer == terms.z3.sat else None
 
 
 def solver_or_none() -> Solver | None:
@@ -145,6 +125,15 @@ class _Terms:
                 return self._map(node)
             case _:
                 return self._opaque(node)
+
+    def nowhere(self, axes: Sequence[Axis], node: Node) -> Any:
+        """That a predicate holds at no places of some axes."""
+        places, holds = [self.axis(axis) for axis in axes], self.of(node)
+        inside = [place >= 0 for place in places]
+        for axis, place in zip(axes, places, strict=True):
+            if axis.size is not None:
+                inside.append(place < axis.size.value)
+        return self.z3.ForAll(places, self.z3.Not(self.z3.And(*inside, holds)))
 
     def axis(self, axis: Axis) -> Any:
         if axis not in self.axes:
