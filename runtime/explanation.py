@@ -57,7 +57,7 @@ def chosen(module: Module, length: int = 1) -> list[Chosen]:
     for call in called(module.spec, length, length):
         inner = module.get_submodule(call.path)
         assert isinstance(inner, Compiled)
-        for choice in inner.choices(call.is_long):
+        for choice in inner.choices(call.is_long, call.is_fused):
             name = f"{call.path}.{choice.name}" if call.path else choice.name
             found.append(Chosen(name, choice.lowering, tuple(_reasons(inner, choice))))
     return found
@@ -92,6 +92,10 @@ def _reasons(module: Module, choice: Choice) -> Iterator[Reason]:
 def _unsuited(choice: Choice) -> Iterator[Reason]:
     """What fits and is not taken for the number of pairs."""
     refused = dict(choice.refusals)
+    if choice.lowering == "cpu":
+        return
+    if "cpu" not in refused and choice.lowering != "linear":
+        yield Reason("cpu", "a kernel is not worth its making for so few pairs", "", None)
     if "sdpa" not in refused and choice.lowering != "sdpa":
         yield Reason(
             "sdpa", "with a mask or a bias it forms all pairs, which are many here", "", None

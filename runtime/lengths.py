@@ -9,6 +9,8 @@ from ..dsl.core import Node, TypedSpec, Use, walk
 
 #: pairs of queries and keys from which on attends without a fused function go in tiles
 LONG = 1 << 20
+#: pairs from which on a kernel is generated for an attend
+MANY = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,16 @@ class Called:
     @property
     def is_long(self) -> bool:
         """Whether there are so many pairs that tiles pay."""
-        return self.queries * max(self.queries, self.keys) >= LONG
+        return self.pairs >= LONG
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether there are so many pairs that a kernel is worth its making."""
+        return self.pairs >= MANY
+
+    @property
+    def pairs(self) -> int:
+        return self.queries * max(self.queries, self.keys)
 
 
 def called(spec: TypedSpec, queries: int, keys: int) -> Iterator[Called]:

@@ -6,6 +6,7 @@ A signature is compiled when it is first met and kept. The graphs call this modu
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -38,7 +39,8 @@ from ..dsl.shapes import closest
 from . import initial
 from .explanation import chosen, explain
 from .kernels.attend import FusedAttend
-from .lengths import LONG
+from .kernels.errors import KernelError
+from .lengths import LONG, MANY
 
 Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled", "cpu"]
 FUSED = ("linear", "cpu", "sdpa", "tiled", "chunked")
@@ -94,6 +96,7 @@ class Module(nn.Module):
         self.options = options or Options()
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
+        self._has_kernels = True
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}
         self._roots = _all_roots(spec, self.options.core)
@@ -359,23 +362,34 @@ class Module(nn.Module):
         given = self._bind(_positional(x, context, *more), inputs)
         signature = self._signature(_optional(given, self))
         compiled = self.compiled(signature)
-        if self._is_long(given):  # besides, so that torch.compile finds the other after this call
-            compiled = self.compiled(replace(signature, long=True))
-        made = compiled.function(self, *self._values(compiled.names, given, call_seed))
+        pairs = self._pairs(given)
+        if pairs >= MANY:  # besides, so that torch.compile finds the other after this call
+            fused = self._has_kernels and _is_fit(given, self)
+            signature = replace(signature, long=pairs >= LONG, fused=fused)
+            compiled = self.compiled(signature)
+        try:
+            made = compiled.function(self, *self._values(compiled.names, given, call_seed))
+        except KernelError as error:
+            if self.options.lowering != "auto" or self.options.strict:
+                raise
+            warnings.warn(f"without fused kernels: {error}", stacklevel=2)
+            self._has_kernels = False
+            compiled = self.compiled(replace(signature, fused=False))
+            made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         if not signature.training:
             return made
         return self._keep_aside(made)
 
-    def _is_long(self, given: Mapping[str, Any]) -> bool:
-        """Whether there are so many pairs that tiles pay; tracers and transforms want one graph."""
+    def _pairs(self, given: Mapping[str, Any]) -> int:
+        """How many pairs decide the lowering: 0 where tracers and transforms want one graph."""
         if self.options.lowering != "auto" or _is_transformed():
-            return False
+            return 0
         place, tokens = (2, self.spec.project) if self.options.core else (1, ("x", "context"))
         known = [given[name] for name in tokens if name in given]
         if any(value.is_meta or is_fake(value) for value in known):
-            return False  # there are no numbers by which to choose tiles
+            return 0  # there are no numbers by which to choose tiles
         lengths = [value.size(place) for value in known if value.dim() > place]
-        return bool(lengths) and max(lengths) * lengths[0] >= LONG
+        return max(lengths) * lengths[0] if lengths else 0
 
     def _keep_aside(self, made: Any) -> Any:
         if not isinstance(made, dict):
@@ -590,11 +604,11 @@ class Module(nn.Module):
         """Which lowering each attend takes in calls of so many tokens."""
         return {item.name: item.lowering for item in chosen(self, length)}
 
-    def choices(self, is_long: bool = False) -> tuple[Choice, ...]:
+    def choices(self, is_long: bool = False, is_fused: bool = False) -> tuple[Choice, ...]:
         """The lowering of each attend of this spec, with the reasons against the others."""
         signature = self._usual()
-        if is_long and self.options.lowering == "auto":
-            signature = replace(signature, long=True)
+        if self.options.lowering == "auto":
+            signature = replace(signature, long=is_long, fused=is_fused)
         return self.compiled(signature).lowered.choices
 
     def explain(self, length: int = 1) -> str:
@@ -687,10 +701,22 @@ def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
     return frozenset(found)
 
 
-__all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]
-
-
 def _is_transformed() -> bool:
     """Whether torch traces, or differentiates by functions rather than by its tape."""
     functions = torch._C._are_functorch_transforms_active()
     return torch.compiler.is_compiling() or functions or forward_ad._current_level >= 0
+
+
+def _is_fit(given: Mapping[str, Any], module: nn.Module) -> bool:
+    """Whether kernels take the arrays of a call: on the CPU, and no wider than they compute."""
+    arrays = [value for value in given.values() if isinstance(value, Tensor)]
+    arrays += [next(module.parameters(), torch.empty(0))]
+    return all(
+        type(value) in (Tensor, nn.Parameter)
+        and value.device.type == "cpu"
+        and value.dtype is not torch.float64
+        for value in arrays
+    )
+
+
+__all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...dsl.core import Attend, Node, Part, Recur, walk
 from .. import recurrences
+from ..labels import labels_of
 from ..program import Program
 from . import factored, fused, rows, sdpa
 from .refusal import Refusal
@@ -71,7 +72,8 @@ def _suits(lowering: str, found: Any, program: Program) -> bool:
     """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
     long = program.signature.long
     if lowering == "cpu":
-        return program.signature.fused
+        scattered = long and any(labels_of(found.mask, found.query, found.key).keys)
+        return program.signature.fused and not scattered
     if lowering == "sdpa":
         return not long or sdpa.is_streamed(found, program)
     return lowering != "tiled" or long

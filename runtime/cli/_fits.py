@@ -6,12 +6,13 @@ What `compiler/lower` chooses for the usual call in evaluation, by the same matc
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ...compiler.matching.choice import choose
 from ...compiler.passes import run_passes
 from ...compiler.program import Program, Signature
 from ...dsl.core import Attend, Recur, TypedSpec, walk
-from ..lengths import called
+from ..lengths import Called, called
 
 #: lengths that stand for short calls and for long ones
 SHORT, MANY = 64, 4096
@@ -33,14 +34,16 @@ def lowering_at(spec: TypedSpec, length: int) -> dict[str, str]:
     return {
         f"{call.path}.{name}" if call.path else name: lowering
         for call in called(spec, length, length)
-        for name, lowering in _taken(call.spec, call.is_long)
+        for name, lowering in _taken(call)
     }
 
 
-def _taken(spec: TypedSpec, is_long: bool) -> Iterator[tuple[str, str]]:
+def _taken(call: Called) -> Iterator[tuple[str, str]]:
+    spec = call.spec
     if not _has_choice(spec):
         return
-    program = run_passes(Program(spec, _usual(spec, is_long), dict(spec.outputs)))
+    signature = replace(_usual(spec), long=call.is_long, fused=call.is_fused)
+    program = run_passes(Program(spec, signature, dict(spec.outputs)))
     for choice in choose(program, "auto"):
         yield choice.name, choice.lowering
 
@@ -49,8 +52,8 @@ def _has_choice(spec: TypedSpec) -> bool:
     return any(isinstance(node, Attend | Recur) for node in walk(*spec.outputs.values()))
 
 
-def _usual(spec: TypedSpec, is_long: bool) -> Signature:
+def _usual(spec: TypedSpec) -> Signature:
     """A call that gives what it must."""
     given = {info.name for info in spec.inputs.values() if info.default is None}
     given |= {info.name for info in spec.streams.values() if info.first is None}
-    return Signature(frozenset(given | {"context"} if spec.memory else given), long=is_long)
+    return Signature(frozenset(given | {"context"} if spec.memory else given))
