@@ -2,65 +2,19 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import fx
 
 from ...dsl.core import Map
 from ...dsl.operators import POINTWISE
 from .. import torch_ops as ops
 from ..normalizer import may_be_absent, softmax_argument
+from ..torch_meanings import function_of
 from .emitter import Value, by_rank
 
 if TYPE_CHECKING:
     from .dense import Dense
-
-_INFIX: dict[str, Callable[..., Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-    "//": ops.floor_divide,
-    "%": ops.modulo,
-    "**": ops.power,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "and": operator.and_,
-    "or": operator.or_,
-    "neg": operator.neg,
-    "not": torch.logical_not,
-    "min": ops.minimum,
-    "max": ops.maximum,
-    "clip": ops.clip,
-}
-
-
-def function_of(op: str) -> Callable[..., Any]:
-    """The torch meaning of a pointwise operator, from its row."""
-    if op in _INFIX:
-        return _INFIX[op]
-    name = POINTWISE[op].torch
-    if "." not in name:
-        own: dict[str, Callable[..., Any]] = {
-            "safe_divide": ops.safe_divide,
-            "ceil_divide": ops.ceil_divide,
-            "softplus": ops.softplus,
-            "integer": ops.integer,
-            "detach": ops.detach,
-        }
-        return own[name]
-    found: Any = torch
-    for part in name.split(".")[1:]:
-        found = getattr(found, part)
-    function: Callable[..., Any] = found
-    return function
 
 
 def pointwise(e: Dense, node: Map) -> Value:

@@ -18,10 +18,8 @@ from ...dsl.core import (
     Attend,
     AttendSource,
     Axis,
-    Const,
     Kind,
     Linear,
-    Map,
     Node,
     Norm,
     Param,
@@ -43,8 +41,9 @@ from ..matching.rows import (
     shares_keys,
     tiled_sources,
 )
+from ..sparsity import Instruction, MaskProgram
+from ..sparsity.translate import mask_program, names_of
 from ..tiling import Input, Layout, TiledAttend
-from ..tiling.classes import Instruction, MaskProgram
 from . import attend
 from .dense import Dense
 from .emitter import Value, by_rank, drop_unused
@@ -60,14 +59,14 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     open_tile = _Tile(e, node)
     unmasked = open_tile.emitted(with_lse, masked=False)
     assert list(tile.given) == list(open_tile.given)
-    masks = [node.sources[place].mask for place in tile.sources]
+    masks = [(node.sources[place].mask, axis) for place, axis in tile.sources.items()]
     layout = Layout(
         node.query.name,
         _names(tuple(tile.sources.values())),
         BLOCK.name,
         tuple(tile.input(key) for key in tile.given),
         tuple(_names(value.axes) for value in tile.results),
-        tuple(((), ()) if mask is None else _mask_program(mask, tile) for mask in masks),
+        tuple(_mask_program(mask, axis, tile) for mask, axis in masks),
         _orders(tile),
         _listed(node),
         _names(_beside(node)),
@@ -138,36 +137,24 @@ def _names(axes: tuple[Axis, ...]) -> tuple[str, ...]:
     return tuple(axis.name for axis in axes)
 
 
-def _mask_program(mask: Node, tile: _Tile) -> tuple[MaskProgram, tuple[int, ...]]:
-    """A mask as instructions, and which arguments of the tile they read."""
-    numbers = {key: place for place, key in enumerate(tile.given)}
-    steps: list[Instruction] = []
-    done: dict[Node, int] = {}
-    places: list[int] = []
+def _mask_program(mask: Node | None, key: Axis, tile: _Tile) -> tuple[MaskProgram, tuple[int, ...]]:
+    """A mask as a program, and which arguments of the tile it reads."""
+    numbers = {item: place for place, item in enumerate(tile.given)}
+    places: dict[int, int] = {}
 
-    def below(item: Node) -> None:
-        if item in done:
-            return
+    def leaf(item: Node) -> Instruction | None:
         value = tile.values.get(item)
-        step = Instruction("some" if item.type.kind is Kind.BOOL else "any", ())
         if item in numbers:
-            step = Instruction("input", (len(places),))
-            places.append(numbers[item])
-        elif isinstance(item, Const):
-            step = Instruction("const", (item.value,))
-        elif value is not None and value.is_number:
-            step = Instruction("const", (value.node,))
-        elif isinstance(item, Map):
-            for arg in item.args:
-                below(arg)
-            whole = item.op == "%" and item.type.kind is Kind.INT
-            op = "whole %" if whole else item.op
-            step = Instruction(op, tuple(done[arg] for arg in item.args))
-        done[item] = len(steps)
-        steps.append(step)
+            place = numbers[item]
+            return Instruction("input", (places.setdefault(place, len(places)),))
+        if value is not None and value.is_number:
+            return Instruction("const", (value.node,))
+        return None
 
-    below(mask)
-    return tuple(steps), tuple(places)
+    steps, conjuncts, diagonals = mask_program(mask, tile.node.query, key, leaf)
+    given = list(tile.given.values())
+    axes = tuple(names_of(given[place].axes, tile.node.query, key) for place in places)
+    return MaskProgram(steps, conjuncts, diagonals, axes), tuple(places)
 
 
 class _Tile(Dense):

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from ..sparsity import EMPTY, classify
 from . import sizes
-from .classes import EMPTY, FULL, Interval, block_classes, extremes
 from .layout import Layout, Tile
 from .parts import flattened, part_of
 from .plan import Plan, order_by
@@ -146,28 +146,20 @@ class TiledAttend(nn.Module):
         for axis, (mask, places), size, order in zip(
             layout.keys, layout.masks, keys, orders[1:], strict=True
         ):
-            shape = (-(-queries // sizes.BLOCK), -(-size // sizes.BLOCK))
-            if mask:
-                by = {layout.query: orders[0], axis: order}
-                intervals = [self._interval(place, axis, args[place], by) for place in places]
-                found.append(block_classes(mask, intervals, shape))
-            else:
-                found.append(torch.full(shape, FULL, dtype=torch.uint8))
+            by = {layout.query: orders[0], axis: order}
+            values = [self._in_order(place, args[place], by) for place in places]
+            block = (sizes.BLOCK, sizes.BLOCK)
+            runs = classify(mask, values, queries, size, block, by_lead=False)
+            found.append(runs.classes()[0])
         return found
 
-    def _interval(
-        self, place: int, key: str, value: Any, orders: dict[str, Tensor | None]
-    ) -> Interval:
+    def _in_order(self, place: int, value: Any, orders: dict[str, Tensor | None]) -> Any:
+        """An argument of a mask with its tokens in their orders."""
         axes = self.layout.inputs[place].axes
-        value = value if isinstance(value, Tensor) else torch.tensor(value)
         for axis, order in orders.items():
             if order is not None and axis in axes:
                 value = value.index_select(axes.index(axis), order)
-        if self.layout.query in axes and key not in axes:
-            low, high = extremes(value, axes.index(self.layout.query), sizes.BLOCK)
-            return low[:, None], high[:, None]
-        by_key = key in axes and self.layout.query not in axes
-        return extremes(value, axes.index(key) if by_key else None, sizes.BLOCK)
+        return value
 
     # -- one tile ---------------------------------------------------------------------------
 

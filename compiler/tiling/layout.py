@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .classes import MaskProgram
+from ..sparsity import MaskProgram
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Layout:
     """What a tile is made of: names of the axes of queries, keys, and blocks.
 
     keys      the key axis of each source whose keys may be left out
-    masks     for each of them its mask (empty: all) and the arguments that the mask reads
+    masks     for each of them its mask and the arguments that the mask reads
     results   the axes of each result inside a tile, with block and query
     orders    the arguments by which queries are sorted, then the keys of each source; none: as is
     listed    numbers that each query gathers from lists, and its keys of a fixed number, as pairs

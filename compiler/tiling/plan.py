@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..sparsity import EMPTY, FULL
 from . import sizes
-from .classes import EMPTY, FULL
 from .layout import Tile
 
 

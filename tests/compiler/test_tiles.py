@@ -8,8 +8,8 @@ import attnc
 import pytest
 import torch
 from agreement import loaded, results, setting
+from attnc.compiler.sparsity import EMPTY, FULL, PARTIAL
 from attnc.compiler.tiling import TiledAttend, sizes
-from attnc.compiler.tiling.classes import EMPTY, FULL, PARTIAL
 from attnc.runtime.module import LoweringRefused
 from references import CASES, Case
 from torch import Tensor

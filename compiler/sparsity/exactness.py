@@ -1,0 +1,88 @@
+"""Undecided blocks looked at pair by pair, those first that a few pairs show to be mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .blocks import Blocks, Grid
+from .fields import arranged, owned
+from .program import KEY, QUERY, MaskProgram
+from .runs import EMPTY, FULL, PARTIAL
+from .values import NoValue, evaluate
+
+#: pairs that are evaluated at a time; places along each side that are tried first
+PAIRS, WITNESSES = 1 << 20, 5
+
+
+class Exactness:
+    """Decides blocks of the finest level by the pairs in them."""
+
+    def __init__(
+        self, program: MaskProgram, values: Sequence[Tensor], lead: dict[str, int], grid: Grid
+    ) -> None:
+        self.program, self.values, self.lead, self.grid = program, values, lead, grid
+        self.is_known = all(v.dim() == len(a) for v, a in zip(values, program.axes, strict=True))
+        self.own = [owned(axes, lead) for axes in program.axes]
+        self.arrays = [
+            arranged(value.detach().cpu(), axes, [*lead, *program.reduced, QUERY, KEY]).flatten(
+                0, len(lead) - 1
+            )
+            if lead
+            else arranged(value.detach().cpu(), axes, [*program.reduced, QUERY, KEY])[None]
+            for value, axes in zip(values, program.axes, strict=True)
+        ]
+        self.dims = {axis: -3 - n for n, axis in enumerate(reversed(program.reduced))}
+        reals = [value.dtype for value in values if value.is_floating_point()]
+        self.real = torch.float64 if torch.float64 in reals else torch.float32
+
+    def classes(self, blocks: Blocks) -> Tensor:
+        """EMPTY, PARTIAL or FULL; PARTIAL where a value is not known."""
+        found = torch.full((len(blocks),), PARTIAL)
+        if not self.is_known:
+            return found
+        sizes = self.grid.block
+        tried = [torch.linspace(0, size - 1, min(size, WITNESSES)).long() for size in sizes]
+        try:
+            some, every = self._seen(blocks, *tried)
+            left = (some == every).nonzero()[:, 0]
+            some, every = self._seen(blocks.at(left), *(torch.arange(size) for size in sizes))
+        except NoValue:
+            return found
+        found[left] = torch.where(every, FULL, torch.where(some, PARTIAL, EMPTY))
+        return found
+
+    def _seen(self, blocks: Blocks, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether some, and whether all, pairs of each block are visible."""
+        most = max(1, PAIRS // (len(rows) * len(columns)))
+        parts = [
+            self._at(blocks.at(slice(n, n + most)), rows, columns)
+            for n in range(0, len(blocks), most)
+        ]
+        none = torch.zeros(0, dtype=torch.bool)
+        some = torch.cat([none, *(item.flatten(1).any(1) for item in parts)])
+        return some, torch.cat([none, *(item.flatten(1).all(1) for item in parts)])
+
+    def _at(self, blocks: Blocks, rows: Tensor, columns: Tensor) -> Tensor:
+        """The mask at some places of each block, (blocks, rows, columns); the last place again
+        where a block ends before."""
+        query = (blocks.row[:, None] * self.grid.block[0] + rows).clamp(max=self.grid.queries - 1)
+        key = (blocks.column[:, None] * self.grid.block[1] + columns).clamp(max=self.grid.keys - 1)
+        inputs = []
+        for value, own in zip(self.arrays, self.own, strict=True):
+            lead = own[blocks.lead][:, None, None]
+            row = (
+                query[:, :, None] if value.size(-2) > 1 else torch.zeros(1, 1, 1, dtype=torch.int64)
+            )
+            column = key[:, None] if value.size(-1) > 1 else torch.zeros(1, 1, 1, dtype=torch.int64)
+            item = value.movedim((-2, -1), (1, 2))[lead, row, column]
+            inputs.append(item.movedim((1, 2), (-2, -1)))
+        dims = self.dims
+        seen = evaluate(self.program.steps, inputs, dims, self.real)
+        shape = (len(blocks), len(rows), len(columns))
+        while seen.dim() > 3:
+            seen = seen.squeeze(1)
+        made: Tensor = seen.expand(shape)
+        return made
