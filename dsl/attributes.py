@@ -16,7 +16,7 @@ ATTRIBUTES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ reset_parameters
-    scores set_extra_state set_submodule share_memory spec state_dict steps taps to to_empty train
+    scores set_extra_state set_submodule share_memory sparsity spec state_dict steps taps to to_empty train
     training type weights xpu zero_grad
     """.split()
 )

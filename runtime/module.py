@@ -9,7 +9,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -41,6 +41,9 @@ from .explanation import chosen, explain
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
 from .lengths import LONG, MANY
+
+if TYPE_CHECKING:
+    from .sparsity import Sparsity
 
 Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled", "cpu"]
 FUSED = ("linear", "cpu", "sdpa", "tiled", "chunked")
@@ -97,6 +100,7 @@ class Module(nn.Module):
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
         self._has_kernels = True
+        self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}
         self._roots = _all_roots(spec, self.options.core)
@@ -568,6 +572,24 @@ class Module(nn.Module):
         made = compiled.function(self, *self._values(compiled.names, given, 0))
         return made if isinstance(made, dict) else {names[0]: made}
 
+    def sparsity(self, length: int, **options: Any) -> dict[str, Sparsity]:
+        """Which blocks of queries and keys each attend of the spec meets, at any length.
+
+        Known from the masks alone: nothing is formed that grows with the pairs.
+
+        Options:
+            context   how many keys a memory has
+            block     queries and keys of a block, (128, 128) unless told
+            attend    the name of one attend
+            exact     look at the pairs of blocks that intervals leave undecided; True for masks
+                      of positions alone unless told, else such blocks count as partial
+            and every option of a call but `inject`: `valid`, `q_start`, inputs such as labels;
+            `x` where the mask depends on what the tokens hold
+        """
+        from .sparsity import sparsity
+
+        return sparsity(self, length, **options)
+
     def _attend_name(self) -> str:
         found = [n for n, node in self.spec.bindings.items() if isinstance(node, Attend)]
         if not found:
@@ -622,6 +644,7 @@ class Module(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
         state["_compiled"], state["_losses"], state["_updates"] = {}, {}, {}
+        state["_masks"] = {}
         return state
 
 

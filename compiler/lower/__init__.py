@@ -91,10 +91,10 @@ def lower(program: Program, asked: str, kernels: Kernels | None = None) -> Lower
     """
     names = {node: name for name, node in program.spec.bindings.items()}
     emitter = Dense(program, names, kernels)
-    _placeholders(emitter, program)
+    placeholders(emitter, program)
     choices = choose(program, asked)
     _take(emitter, choices)
-    with _deep():
+    with deep():
         outs = {name: _output(emitter, name, node) for name, node in program.roots.items()}
     emitter.graph.output(outs["x"] if tuple(outs) == ("x",) else outs)
     drop_unused(emitter.graph)
@@ -103,7 +103,8 @@ def lower(program: Program, asked: str, kernels: Kernels | None = None) -> Lower
     return Lowered(emitter.graph, submodules, choices, arguments(program))
 
 
-def _placeholders(e: Dense, program: Program) -> None:
+def placeholders(e: Dense, program: Program) -> None:
+    """The arguments of a call as nodes, with the sizes and dtypes that they tell."""
     spec = program.spec
     batch = spec.axes["b"]
     for name in arguments(program):
@@ -171,7 +172,7 @@ def _emitter(node: Attend, choice: Choice) -> Callable[[Dense], Value]:
 
 
 @contextmanager
-def _deep() -> Iterator[None]:
+def deep() -> Iterator[None]:
     """Room for the recursion over deep graphs."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 20_000))
@@ -181,4 +182,13 @@ def _deep() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-__all__ = ["Choice", "Lowered", "NotLowered", "arguments", "attends_of", "lower"]
+__all__ = [
+    "Choice",
+    "Lowered",
+    "NotLowered",
+    "arguments",
+    "attends_of",
+    "deep",
+    "lower",
+    "placeholders",
+]

@@ -34,6 +34,7 @@ def classify(
     *,
     by_lead: bool = True,
     exact: bool = False,
+    real: torch.dtype = torch.float32,
 ) -> Runs:
     """The runs of blocks that a mask leaves.
 
@@ -41,8 +42,9 @@ def classify(
     by_lead   for every place of the axes besides the tokens (batch, head); else for all together:
               full is what is full, and empty what is empty, at all of them
     exact     whether undecided blocks are looked at pair by pair
+    real      dtype of the module's reals
     """
-    tensors = [torch.as_tensor(value) for value in values]
+    tensors = [torch.as_tensor(value).detach().cpu() for value in values]
     sizes = _sizes(program, tensors)
     tensors = [_whole(v, axes, sizes) for v, axes in zip(tensors, program.axes, strict=True)]
     lead = sizes if by_lead else {}
@@ -50,12 +52,12 @@ def classify(
     found = RunList(grid)
     if grid.count() == 0:
         return found.runs()
-    facts = Facts(program, tensors, lead, grid, by_lead)
+    facts = Facts(program, tensors, lead, grid, by_lead, real)
     level = 0
     while grid.count(level) > FIRST and max(grid.shape(level)) > 1:
         level += 1
     waiting = list(_parts(_all_blocks(grid, level)))
-    decide = Exactness(program, tensors, lead, grid) if exact and by_lead else None
+    decide = Exactness(program, tensors, lead, grid, real) if exact and by_lead else None
     while waiting:
         blocks = waiting.pop()
         undecided, is_empty = facts.decided(blocks)
@@ -84,18 +86,18 @@ class Facts:
         lead: dict[str, int],
         grid: Grid,
         by_lead: bool,
+        real: torch.dtype,
     ) -> None:
         self.program, self.grid = program, grid
         reals = [value.dtype for value in values if value.is_floating_point()]
-        self.eps = max(torch.finfo(item).eps for item in (*reals, torch.float32))
-        wide = torch.float64 if torch.float64 in reals else torch.float32
+        self.eps = max(torch.finfo(item).eps for item in (*reals, real, torch.float32))
         reduced = program.reduced if by_lead else ()
         self.dims = {axis: -2 - place for place, axis in enumerate(reversed(reduced))}
         self.tables: dict[int, DiagonalTable] = {}
         axes = program.axes
         for item in program.diagonals:
             if item.step not in self.tables:
-                table = diagonal_table(item, values, axes, lead, program.reduced, grid, wide)
+                table = diagonal_table(item, values, axes, lead, program.reduced, grid, real)
                 if table is not None:
                     self.tables[item.step] = table
         self.needed = program.needed(frozenset(self.tables))
@@ -153,7 +155,8 @@ def _sizes(program: MaskProgram, values: Sequence[Tensor]) -> dict[str, int]:
 
 def _whole(value: Tensor, axes: Sequence[str], lead: Mapping[str, int]) -> Tensor:
     """The value with its lead axes at their full sizes."""
-    return value.expand(*(lead.get(axis, -1) for axis in axes), *([-1] * (value.dim() - len(axes))))
+    sizes = [lead.get(axis, -1) for axis in axes]
+    return value.expand([*sizes, *value.shape[len(axes) :]])
 
 
 def _spread(value: Tensor, size: tuple[int]) -> Tensor:

@@ -21,7 +21,12 @@ class Exactness:
     """Decides blocks of the finest level by the pairs in them."""
 
     def __init__(
-        self, program: MaskProgram, values: Sequence[Tensor], lead: dict[str, int], grid: Grid
+        self,
+        program: MaskProgram,
+        values: Sequence[Tensor],
+        lead: dict[str, int],
+        grid: Grid,
+        real: torch.dtype,
     ) -> None:
         self.program, self.values, self.lead, self.grid = program, values, lead, grid
         self.is_known = all(v.dim() == len(a) for v, a in zip(values, program.axes, strict=True))
@@ -35,8 +40,7 @@ class Exactness:
             for value, axes in zip(values, program.axes, strict=True)
         ]
         self.dims = {axis: -3 - n for n, axis in enumerate(reversed(program.reduced))}
-        reals = [value.dtype for value in values if value.is_floating_point()]
-        self.real = torch.float64 if torch.float64 in reals else torch.float32
+        self.real = real
 
     def classes(self, blocks: Blocks) -> Tensor:
         """EMPTY, PARTIAL or FULL; PARTIAL where a value is not known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ...dsl.core import Arg, Axis, Const, Kind, Map, Node, Reduce
+from ...dsl.core import Arg, Axis, Const, Index, Kind, Map, Node, Position, Reduce
 from ...dsl.elaborate.typing import pointwise
 from ..labels import conditions
 from .invariance import is_invariant
@@ -101,9 +101,10 @@ class _Translation:
         return None if unknown else tuple(opened.steps)
 
     def _counter(self, node: Node) -> Instruction | None:
-        if isinstance(node, Arg) and {self.query, self.key} & node.type.axes:
-            return None
-        return self.leaf(node)
+        """Counters of tokens, and what varies over none; all else is made of these."""
+        over_tokens = bool({self.query, self.key} & node.type.axes)
+        counts = isinstance(node, Position | Index)
+        return self.leaf(node) if counts or not over_tokens else None
 
     def _made(self, node: Node) -> Instruction:
         found = self.leaf(node)

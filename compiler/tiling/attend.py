@@ -143,13 +143,15 @@ class TiledAttend(nn.Module):
         """Per source the class of every block of queries and keys, in their orders."""
         found = []
         layout = self.layout
+        reals = [a.dtype for a in args if isinstance(a, Tensor) and a.is_floating_point()]
+        real = reals[0] if reals else torch.float32
         for axis, (mask, places), size, order in zip(
             layout.keys, layout.masks, keys, orders[1:], strict=True
         ):
             by = {layout.query: orders[0], axis: order}
             values = [self._in_order(place, args[place], by) for place in places]
             block = (sizes.BLOCK, sizes.BLOCK)
-            runs = classify(mask, values, queries, size, block, by_lead=False)
+            runs = classify(mask, values, queries, size, block, by_lead=False, real=real)
             found.append(runs.classes()[0])
         return found
 

@@ -107,7 +107,7 @@ def test_predicates_of_one_difference_are_exact_without_enumeration() -> None:
             block = SHAPES[seed % len(SHAPES)]
             assert torch.equal(found(item, block).classes().long(), true_classes(item, block))
             tried += 1
-    assert tried > 50
+    assert tried > 30
 
 
 def undecided(runs: Runs) -> Tensor:
