@@ -96,8 +96,7 @@ class _Inputs:
         if source.at is not None or len(source.axes) != 1:
             sizes = [axis.size.value if axis.size is not None else 1 for axis in source.axes]
             return MaskInputs(None, (), queries, keys, math.prod(sizes))
-        places: dict[int, int] = {}
-        axes: list[tuple[str, ...]] = []
+        places: dict[tuple[int, tuple[str, ...]], int] = {}  # one value may be read along two axes
         content: dict[str, None] = {}
         read: list[Node] = []
 
@@ -116,16 +115,13 @@ class _Inputs:
                 return Instruction("some" if node.type.kind.value == "bool" else "any", ())
             if value.is_number and not isinstance(value.node, fx.Node):
                 return Instruction("const", (value.node,))
-            place = self.output(value.node)
-            if place not in places:
-                places[place] = len(places)
-                axes.append(names_of(value.axes, attend.query, key))
-            return Instruction("input", (places[place],))
+            known = self.output(value.node), names_of(value.axes, attend.query, key)
+            return Instruction("input", (places.setdefault(known, len(places)),))
 
         steps, conjuncts, diagonals = mask_program(source.mask, attend.query, key, leaf)
-        made = MaskProgram(steps, conjuncts, diagonals, tuple(axes))
+        made = MaskProgram(steps, conjuncts, diagonals, tuple(axes for _, axes in places))
         plain = not any(isinstance(item, Param | Draw | Use) for item in walk(*read))
-        return MaskInputs(made, tuple(places), queries, keys, 0, tuple(content), plain)
+        return MaskInputs(made, tuple(place for place, _ in places), queries, keys, 0, tuple(content), plain)
 
     def lowered(self, node: Node) -> Any:
         """The value of a node, or None where it has none outside of the pairs."""

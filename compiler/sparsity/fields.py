@@ -26,7 +26,7 @@ def arranged(value: Tensor, axes: Sequence[str], order: Sequence[str]) -> Tensor
     """The value with the axes in an order, of size 1 where it lacks them; feature dims last."""
     present = [axis for axis in order if axis in axes]
     places = [list(axes).index(axis) for axis in present]
-    value = value.permute(*places, *range(len(axes), value.dim()))
+    value = value.permute([*places, *range(len(axes), value.dim())])
     for place, axis in enumerate(order):
         if axis not in axes:
             value = value.unsqueeze(place)
