@@ -111,10 +111,15 @@ def sparsity(
     **inputs: Any,
 ) -> dict[str, Sparsity]:
     """The sparsity of the attends of a module, by their names; see `Module.sparsity`."""
+    from .module import ArgumentMistake
+
+    names = [name for name, node in module.spec.bindings.items() if isinstance(node, Attend)]
+    if attend is not None and attend not in names:
+        raise ArgumentMistake(f"there is no attend `{attend}`; there are {', '.join(names)}")
     given = module._bind((), {**_tokens(module, length, context, inputs), **inputs})
     found: dict[str, Sparsity] = {}
-    for name, node in module.spec.bindings.items():
-        if isinstance(node, Attend) and attend in (None, name):
+    for name in names:
+        if attend in (None, name):
             made, values = _evaluated(module, name, given, frozenset(inputs))
             for number, mask in enumerate(made.masks):
                 full = name if len(made.masks) == 1 else f"{name}[{number}]"

@@ -92,6 +92,8 @@ class _Inputs:
     def of_source(self, attend: Attend, source: AttendSource) -> MaskInputs:
         """The mask of a source over its inputs."""
         key = source.axes[-1]
+        if source.at is not None and source.at.type.ref is not None:
+            key = source.at.type.ref
         queries, keys = (self.output(self.emitter.size(axis)) for axis in (attend.query, key))
         if source.at is not None or len(source.axes) != 1:
             sizes = [axis.size.value if axis.size is not None else 1 for axis in source.axes]
@@ -121,7 +123,9 @@ class _Inputs:
         steps, conjuncts, diagonals = mask_program(source.mask, attend.query, key, leaf)
         made = MaskProgram(steps, conjuncts, diagonals, tuple(axes for _, axes in places))
         plain = not any(isinstance(item, Param | Draw | Use) for item in walk(*read))
-        return MaskInputs(made, tuple(place for place, _ in places), queries, keys, 0, tuple(content), plain)
+        return MaskInputs(
+            made, tuple(place for place, _ in places), queries, keys, 0, tuple(content), plain
+        )
 
     def lowered(self, node: Node) -> Any:
         """The value of a node, or None where it has none outside of the pairs."""

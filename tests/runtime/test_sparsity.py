@@ -20,7 +20,9 @@ EMPTY, PARTIAL, FULL = 0, 1, 2
 
 
 def small(name: str, **dims: Any) -> Module:
-    return attnc.compile(loaded(name), d_model=16, heads=2, lowering="dense", **dims)
+    if name != "dot_product":  # which has one head
+        dims["heads"] = 2
+    return attnc.compile(loaded(name), d_model=16, lowering="dense", **dims)
 
 
 def has_attend(name: str) -> bool:
@@ -76,4 +78,93 @@ def check(found: Sparsity, wanted: Tensor) -> None:
         assert (classes == wanted).all(), found
 
 
-LIST = {"sliding_window": {"left": 300, "right": 20}, "causal_softmax": {}, "block_local": {}}
+# -- FlexAttention --------------------------------------------------------------------------
+
+TOKENS = 300
+MASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "sliding_window": ({"left": 300, "right": 20}, {}),
+    "causal_softmax": ({}, {"q_start": 7, "k_start": 0}),
+    "sparse_fixed": ({"stride": 32}, {}),
+    "bigbird": ({"block": 32}, {}),
+    "longformer": ({"window": 64}, {"glob": torch.arange(TOKENS)[None] < 5}),
+    "block_local": ({}, {"valid": torch.arange(TOKENS) < torch.tensor([[300], [140]])}),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_block_masks_are_those_of_create_block_mask(name: str) -> None:
+    dims, call = MASKS[name]
+    for found in small(name, **dims).sparsity(TOKENS, exact=True, **call).values():
+        made = found.to_block_mask()
+        sizes = made.kv_num_blocks.shape[:2]
+        wanted = create_block_mask(made.mask_mod, *sizes, TOKENS, TOKENS, device="cpu")
+        assert made.seq_lengths == wanted.seq_lengths
+        for part in ("kv", "full_kv", "q", "full_q"):
+            ours, theirs = (listed(mask, part) for mask in (made, wanted))
+            assert torch.equal(ours, theirs), (found, part)
+
+
+def listed(mask: Any, part: str) -> Tensor:
+    """The blocks of each row that a BlockMask lists, -1 for the others."""
+    count, order = getattr(mask, f"{part}_num_blocks"), getattr(mask, f"{part}_indices")
+    return order.where(torch.arange(order.size(-1)) < count[..., None], -1)
+
+
+@pytest.mark.parametrize("name", ["sliding_window", "longformer"])
+def test_flex_attention_with_our_block_mask_is_the_dense_form(name: str) -> None:
+    dims, call = MASKS[name]
+    torch._dynamo.reset()
+    for attend, found in small(name, **dims).sparsity(TOKENS, **call).items():
+        q, k, v = (torch.randn(1, 2, TOKENS, 16) for _ in range(3))
+        made = torch.compile(flex_attention)(q, k, v, block_mask=found.to_block_mask())
+        module = small(name, **dims)
+        scores = module.taps(f"{attend}.scores", x=torch.zeros(1, TOKENS, 16), **call)
+        seen = torch.isfinite(scores[f"{attend}.scores"])
+        scores = (q @ k.mT / 4).masked_fill(~seen, -torch.inf)
+        wanted = torch.softmax(scores, -1).nan_to_num(0) @ v
+        torch.testing.assert_close(made, wanted, rtol=1e-5, atol=1e-5)
+
+
+# -- what is said ---------------------------------------------------------------------------
+
+
+def test_content_is_partial_and_said() -> None:
+    found = small("nsa").sparsity(64)["picked"]
+    assert "content of `x`" in found.note
+    module = small("reformer")
+    x = torch.randn(1, 64, 16)
+    blind, seeing = (module.sparsity(64, block=(8, 8), **k)["round"] for k in ({}, {"x": x}))
+    assert seeing.count["partial"] < blind.count["partial"]
+    assert "content" in blind.note
+    assert not seeing.note
+
+
+def test_lists_have_a_width_and_no_blocks() -> None:
+    text = """attnc: 1
+name: listed
+extends: softmax
+context: same
+axes: {e: 3}
+at: token(context, slot(x) - e)
+mask: null
+"""
+    found = attnc.compile(attnc.loads(text), d_model=16, heads=2).sparsity(1000)["heads"]
+    assert (found.width, found.runs, found.density) == (3, None, 0.003)
+    with pytest.raises(ValueError, match="lists of 3 keys"):
+        _ = found.count
+
+
+def test_a_million_tokens_take_no_pairs() -> None:
+    found = small("sliding_window").sparsity(1_000_000)["heads"]
+    assert sum(found.count.values()) == 7813**2
+    assert found.blocks.row_start[-1] < 4 * 7813
+    assert found.blocks.begin.is_contiguous()
+    with pytest.raises(ValueError, match="blocks"):
+        small("causal").sparsity(10_000_000)["heads"].classes  # noqa: B018
+
+
+def test_wrong_names_are_answered() -> None:
+    with pytest.raises(ArgumentMistake, match="takes no argument `lable`"):
+        small("softmax").sparsity(8, lable=3)
+    with pytest.raises(ArgumentMistake, match="no attend `tails`"):
+        small("softmax").sparsity(8, attend="tails")

@@ -1,0 +1,164 @@
+"""Block classes from predicates against `create_block_mask`, and at a million tokens.
+
+    python benchmarks/sparsity.py [--json] [--seconds 300]
+
+Each figure is measured in a process of its own, which reports the seconds of a second call (the first one compiles) and by how much its peak memory rose over that after importing and compiling the spec. Blocks are 128 x 128, one head, one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+MILLION = 1_000_000
+LENGTH = 131_072
+#: 256 tokens to both sides, as in `create_block_mask`'s own examples
+WINDOW = {"left": 256, "right": 256}
+#: random keys of each block of 64, drawn as places: the library's own form draws a table of all
+#: pairs of blocks
+BIGBIRD = """attnc: 1
+name: drawn_bigbird
+extends: softmax
+context: same
+axes: {p: 3}
+tokens: {rows: "blocks(x, size=64)"}
+random: {draw: {shape: [h, rows, p], dist: uniform}}
+macros:
+  last: (length(x) - 1) // 64
+  ends(place): place == 0 or place == last
+let: {places: "int(draw[token(rows, i // 64)] * real(last))"}
+mask: ends(i // 64) or ends(j // 64) or abs(i // 64 - j // 64) <= 1 or any(places == j // 64, over=p)
+"""
+Case = tuple[str, int, dict[str, Any]]
+OURS: dict[str, Case] = {
+    "window 256": ("sliding_window", LENGTH, WINDOW),
+    "window 256, 1M": ("sliding_window", MILLION, WINDOW),
+    "causal, 1M": ("causal", MILLION, {}),
+    "global and window, 1M": ("longformer", MILLION, {"window": 512}),
+    "BigBird, 1M": (BIGBIRD, MILLION, {}),
+}
+
+
+def memory() -> int:
+    """The largest memory that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measured(run: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Seconds of the first and of the best later call, and the rise of peak memory."""
+    before, times = memory(), []
+    for _ in range(1 + repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return {"first": times[0], "seconds": min(times[1:]), "bytes": memory() - before}
+
+
+def ours(name: str) -> dict[str, Any]:
+    """Our block classes of a case."""
+    import attnc
+    import torch
+
+    torch.set_num_threads(1)
+    spec, length, dims = OURS[name]
+    source = attnc.loads(spec) if "\n" in spec else spec
+    module = attnc.compile(source, d_model=64, heads=1, **dims)
+    inputs = {}
+    if name.startswith("global"):
+        inputs["glob"] = torch.arange(length)[None] < 64
+    module.sparsity(256, **{key: value[:, :256] for key, value in inputs.items()})
+    found: dict[str, Any] = {}
+
+    def run() -> None:
+        found.update(module.sparsity(length, **inputs))
+
+    figures = measured(run, 5)
+    attend = max(found.values(), key=lambda item: item.count["partial"])
+    return {**figures, "length": length, **attend.count}
+
+
+def theirs(name: str) -> dict[str, Any]:
+    """Torch's block mask of the window, compiled."""
+    import torch
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    torch.set_num_threads(1)
+
+    def window(b: Any, h: Any, q: Any, kv: Any) -> Any:
+        return (q - kv <= 256) & (kv - q <= 256)
+
+    def run() -> None:
+        create_block_mask(window, 1, 1, LENGTH, LENGTH, device="cpu", _compile=True)
+
+    create_block_mask(window, 1, 1, 1024, 1024, device="cpu", _compile=True)
+    return {**measured(run, 2), "length": LENGTH}
+
+
+CASES = {"create_block_mask, window 256": theirs, **dict.fromkeys(OURS, ours)}
+
+
+def in_process(name: str, seconds: float) -> dict[str, Any]:
+    """The figures of a case, from a process of its own; without any where it takes too long."""
+    command = [sys.executable, __file__, "--case", name]
+    settings = {**os.environ, "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=seconds, text=True, check=True, env=settings
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {seconds:.0f} s"}
+    except subprocess.CalledProcessError as error:
+        return {"failed": f"exit {error.returncode}: {error.stderr.strip().splitlines()[-1:]}"}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(figures: dict[str, dict[str, Any]]) -> Table:
+    """The figures, a row each."""
+    shown = Table("mask", "tokens", "first call", "seconds", "memory", "full", "partial")
+    for column in shown.columns[1:]:
+        column.justify = "right"
+    for name, item in figures.items():
+        if "failed" in item:
+            shown.add_row(name, "", "", item["failed"])
+            continue
+        sizes = [f"{item['length']:,}", f"{item['first']:.3f} s", f"{item['seconds']:.4f} s"]
+        counts = [f"{item[key]:,}" if key in item else "" for key in ("full", "partial")]
+        shown.add_row(name, *sizes, f"{item['bytes'] / 2**20:.1f} MiB", *counts)
+    return shown
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=300, help="the most a case may take")
+    parser.add_argument("--case", choices=list(CASES), help="measure one case in this process")
+    chosen = parser.parse_args()
+    if chosen.case:
+        print(json.dumps(CASES[chosen.case](chosen.case)))
+        return
+    figures = {name: in_process(name, chosen.seconds) for name in CASES}
+    torch_figures, own = list(figures.values())[:2]
+    if "failed" not in torch_figures and "failed" not in own:
+        own["faster"] = torch_figures["seconds"] / own["seconds"]
+        own["smaller"] = torch_figures["bytes"] / max(1, own["bytes"])
+    if chosen.json:
+        print(json.dumps(figures, indent=1))
+        return
+    Console(width=110).print(table(figures))
+    if "faster" in own:
+        print(f"window 256: {own['faster']:.0f} times faster, {own['smaller']:.0f} times less memory")
+
+
+if __name__ == "__main__":
+    main()
