@@ -157,7 +157,9 @@ def main() -> None:
         return
     Console(width=110).print(table(figures))
     if "faster" in own:
-        print(f"window 256: {own['faster']:.0f} times faster, {own['smaller']:.0f} times less memory")
+        print(
+            f"window 256: {own['faster']:.0f} times faster, {own['smaller']:.0f} times less memory"
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from ..compiler.lower.mask_inputs import MaskGraph, MaskInputs, mask_graph
 from ..compiler.program import OFFSETS, VALIDITY
 from ..compiler.sparsity import MaskProgram, Runs, classify
+from ..compiler.sparsity.counters import Counter, Source, sizes_of
 from ..compiler.sparsity.flex import block_mask
 from ..dsl.core import Attend, Type
 
@@ -43,7 +44,7 @@ class Sparsity:
     width: int
     note: str
     program: MaskProgram | None
-    values: tuple[Tensor, ...]
+    values: tuple[Source, ...]
     real: torch.dtype
 
     @property
@@ -139,20 +140,23 @@ def _of_mask(
     if mask.program is None:
         note = f"each query has a list of {mask.lists} keys"
         return Sparsity(name, queries, keys, {}, None, mask.lists, note, None, (), real)
-    own = tuple(torch.as_tensor(values[place]).detach() for place in mask.inputs)
+    own = tuple(_source(place, values) for place in mask.inputs)
     if exact is None:
         exact = mask.is_plain
     runs = classify(mask.program, own, queries, keys, block, exact=exact, real=real)
-    lead = dict.fromkeys(mask.program.lead, 1)
-    for value, axes in zip(own, mask.program.axes, strict=True):
-        lead.update(
-            {a: value.size(n) for n, a in enumerate(axes) if a in lead and value.size(n) > 1}
-        )
+    lead = sizes_of(mask.program.lead, mask.program, own)
     note = ""
     if mask.content:
         names = ", ".join(f"`{item}`" for item in mask.content)
         note = f"what depends on the content of {names} counts as partial; give it to know more"
     return Sparsity(name, queries, keys, lead, runs, 0, note, mask.program, own, real)
+
+
+def _source(place: int | tuple[int, int], values: tuple[Any, ...]) -> Source:
+    """An input of a mask: an output of its graph, or a counter, of which start and size are."""
+    if isinstance(place, tuple):
+        return Counter(*(int(values[n]) for n in place))
+    return torch.as_tensor(values[place]).detach()
 
 
 def _real(module: Module) -> torch.dtype:

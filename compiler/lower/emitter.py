@@ -186,7 +186,7 @@ class Emitter(ABC):
         assert name in OFFSETS
         return self.inputs[name] if name in given else 0
 
-    def _is_per_example(self, axis: Axis) -> bool:
+    def is_per_example(self, axis: Axis) -> bool:
         """Whether positions along an axis differ from example to example."""
         if axis.role == "head":
             return False
@@ -198,7 +198,7 @@ class Emitter(ABC):
     def position(self, axis: Axis) -> Value:
         """Global positions along x, context or h."""
         start = self.offset(axis)
-        if not self._is_per_example(axis):
+        if not self.is_per_example(axis):
             node = self.call(ops.positions, self.like(), self.size(axis), start)
             return Value(node, (axis,))
         node = self.call(ops.token_positions, self.like(), self.size(axis), start)

@@ -18,9 +18,11 @@ from ...dsl.core import (
     AttendSource,
     Const,
     Draw,
+    Index,
     Map,
     Node,
     Param,
+    Position,
     Reduce,
     Use,
     walk,
@@ -38,14 +40,14 @@ class MaskInputs:
     """The mask of one source of an attend; numbers are places among the outputs of a graph.
 
     program   the mask over its inputs, or None where its keys are lists
-    inputs    the inputs of the program; queries, keys: how many there are
+    inputs    the inputs of the program, of counters their start and size; queries, keys: how many there are
     lists     of lists, how many keys each query has
     content   what the tokens hold, which counts as unknown
     is_plain  whether positions alone decide
     """
 
     program: MaskProgram | None
-    inputs: tuple[int, ...]
+    inputs: tuple[int | tuple[int, int], ...]
     queries: int
     keys: int
     lists: int = 0
@@ -98,7 +100,8 @@ class _Inputs:
         if source.at is not None or len(source.axes) != 1:
             sizes = [axis.size.value if axis.size is not None else 1 for axis in source.axes]
             return MaskInputs(None, (), queries, keys, math.prod(sizes))
-        places: dict[tuple[int, tuple[str, ...]], int] = {}  # one value may be read along two axes
+        # by its axes too: one value may be read along two
+        places: dict[tuple[int | tuple[int, int], tuple[str, ...]], int] = {}
         content: dict[str, None] = {}
         read: list[Node] = []
 
@@ -109,6 +112,11 @@ class _Inputs:
                 is_formula = isinstance(node, Map | Reduce)
                 content.update(dict.fromkeys(() if is_formula else _content(node, self.known)))
                 return None
+            if isinstance(node, Position | Index) and node.axis in (attend.query, key):
+                counter = self.counter(node)
+                if counter is not None:
+                    counted = counter, names_of((node.axis,), attend.query, key)
+                    return Instruction("input", (places.setdefault(counted, len(places)),))
             hidden = list(_content(node, self.known))
             content.update(dict.fromkeys(hidden))
             read.append(node)
@@ -126,6 +134,13 @@ class _Inputs:
         return MaskInputs(
             made, tuple(place for place, _ in places), queries, keys, 0, tuple(content), plain
         )
+
+    def counter(self, node: Position | Index) -> tuple[int, int] | None:
+        """Start and size of what counts tokens, or None where the call lists positions."""
+        if isinstance(node, Position) and self.emitter.is_per_example(node.axis):
+            return None
+        start = self.emitter.offset(node.axis) if isinstance(node, Position) else 0
+        return self.output(start), self.output(self.emitter.size(node.axis))
 
     def lowered(self, node: Node) -> Any:
         """The value of a node, or None where it has none outside of the pairs."""

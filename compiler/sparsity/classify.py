@@ -13,16 +13,17 @@ import torch
 from torch import Tensor
 
 from .blocks import FAN, Blocks, Grid
+from .counters import Counter, Source, arrays, sizes_of
 from .exactness import Exactness
-from .fields import Field
+from .fields import CounterField, Field
 from .intervals import Interval, apply, unknown
 from .program import MaskProgram, operands
 from .relations import Relation, relation
 from .runs import RunList, Runs
 from .tables import DiagonalTable, diagonal_table
 
-#: blocks to begin with, and blocks that are evaluated at a time
-FIRST, PART = 1 << 12, 1 << 16
+#: blocks to begin with, and bounds of how many are evaluated at a time
+FIRST, LEAST, MOST = 1 << 12, 1 << 12, 1 << 16
 
 
 def classify(
@@ -44,9 +45,9 @@ def classify(
     exact     whether undecided blocks are looked at pair by pair
     real      dtype of the module's reals
     """
-    tensors = [torch.as_tensor(value).detach().cpu() for value in values]
-    sizes = _sizes(program, tensors)
-    tensors = [_whole(v, axes, sizes) for v, axes in zip(tensors, program.axes, strict=True)]
+    given = [_on_cpu(value) for value in values]
+    sizes = sizes_of(program.lead, program, given)
+    tensors = [_whole(v, axes, sizes) for v, axes in zip(given, program.axes, strict=True)]
     lead = sizes if by_lead else {}
     grid = Grid(queries, keys, block, math.prod(lead.values()))
     found = RunList(grid)
@@ -56,7 +57,7 @@ def classify(
     level = 0
     while grid.count(level) > FIRST and max(grid.shape(level)) > 1:
         level += 1
-    waiting = list(_parts(_all_blocks(grid, level)))
+    waiting = _parts(_all_blocks(grid, level), grid)
     decide = Exactness(program, tensors, lead, grid, real) if exact and by_lead else None
     while waiting:
         blocks = waiting.pop()
@@ -66,7 +67,7 @@ def classify(
         open_ = ~(is_full | is_empty)
         left, bits = blocks.at(open_), undecided[open_]
         if blocks.level:
-            waiting += reversed(list(_parts(_cut(left, grid))))
+            waiting += reversed(_parts(_cut(left, grid), grid))
             continue
         if decide is not None and len(left):
             classes = decide.classes(left)
@@ -82,14 +83,14 @@ class Facts:
     def __init__(
         self,
         program: MaskProgram,
-        values: Sequence[Tensor],
+        values: list[Source],
         lead: dict[str, int],
         grid: Grid,
         by_lead: bool,
         real: torch.dtype,
     ) -> None:
         self.program, self.grid = program, grid
-        reals = [value.dtype for value in values if value.is_floating_point()]
+        reals = [value.dtype for value in arrays(values) if value.is_floating_point()]
         self.eps = max(torch.finfo(item).eps for item in (*reals, real, torch.float32))
         reduced = program.reduced if by_lead else ()
         self.dims = {axis: -2 - place for place, axis in enumerate(reversed(reduced))}
@@ -101,18 +102,35 @@ class Facts:
                 if table is not None:
                     self.tables[item.step] = table
         self.needed = program.needed(frozenset(self.tables))
-        self.fields: dict[int, Field] = {}
+        self.fields: dict[int, Field | CounterField] = {}
         self.relations: dict[int, Relation] = {}
         for place in self.needed:
             step = program.steps[place]
             if step.op == "input" and place not in self.tables:
-                number = step.args[0]
-                self.fields[place] = Field(values[number], axes[number], lead, reduced, grid.block)
+                value, own = values[step.args[0]], axes[step.args[0]]
+                self.fields[place] = (
+                    CounterField(value, own, grid.block)
+                    if isinstance(value, Counter)
+                    else Field(value, own, lead, reduced, grid.block)
+                )
             elif step.op == "==" and place not in self.tables and by_lead:
                 found = relation(step, program.steps, values, axes, lead, grid)
                 if found is not None:
                     self.relations[place] = found
-        self.last = {n: place for place in self.needed for n in operands(program.steps[place])}
+        self.drops = self._drops()
+
+    def _drops(self) -> dict[int, list[int]]:
+        """After which step which results are no longer read."""
+        kept = {self.needed[-1], *self.program.conjuncts} if self.needed else set()
+        last: dict[int, int] = {}
+        for place in self.needed:
+            if place not in self.tables:
+                last.update(dict.fromkeys(operands(self.program.steps[place]), place))
+        found: dict[int, list[int]] = {}
+        for read, place in last.items():
+            if read not in kept:
+                found.setdefault(place, []).append(read)
+        return found
 
     def decided(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """Of each block the conjuncts that must be evaluated, as bits, and whether it is empty."""
@@ -123,6 +141,8 @@ class Facts:
         known: dict[int, Interval] = {}
         for place in self.needed:
             known[place] = self._interval(place, known, blocks)
+            for read in self.drops.get(place, ()):
+                del known[read]
         low, high = known[self.needed[-1]]
         is_full = _spread(low >= 1, size)
         for bit, place in enumerate(self.program.conjuncts):
@@ -143,18 +163,14 @@ class Facts:
         return low, high
 
 
-def _sizes(program: MaskProgram, values: Sequence[Tensor]) -> dict[str, int]:
-    """The sizes of the lead axes; an input of size 1 along one is the same at all its places."""
-    found = dict.fromkeys(program.lead, 1)
-    for value, axes in zip(values, program.axes, strict=True):
-        for place, axis in enumerate(axes):
-            if axis in found:
-                found[axis] = max(found[axis], value.size(place))
-    return found
+def _on_cpu(value: Any) -> Source:
+    return value if isinstance(value, Counter) else torch.as_tensor(value).detach().cpu()
 
 
-def _whole(value: Tensor, axes: Sequence[str], lead: Mapping[str, int]) -> Tensor:
+def _whole(value: Source, axes: Sequence[str], lead: Mapping[str, int]) -> Source:
     """The value with its lead axes at their full sizes."""
+    if isinstance(value, Counter):
+        return value
     sizes = [lead.get(axis, -1) for axis in axes]
     return value.expand([*sizes, *value.shape[len(axes) :]])
 
@@ -171,9 +187,9 @@ def _all_blocks(grid: Grid, level: int) -> Blocks:
     return Blocks(level, lead, row, column)
 
 
-def _parts(blocks: Blocks) -> list[Blocks]:
-    """So many blocks that those that they are cut into can be evaluated at once."""
-    most = max(1, PART)
+def _parts(blocks: Blocks, grid: Grid) -> list[Blocks]:
+    """As many blocks as are evaluated at a time: few where there are few in all."""
+    most = min(MOST, max(LEAST, 2 * sum(grid.shape())))
     return [blocks.at(slice(n, n + most)) for n in range(0, len(blocks), most)]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .blocks import Blocks, Grid
+from .counters import Counter, Source
 from .fields import arranged, owned
 from .program import KEY, QUERY, MaskProgram
 from .runs import EMPTY, FULL, PARTIAL
@@ -23,22 +24,23 @@ class Exactness:
     def __init__(
         self,
         program: MaskProgram,
-        values: Sequence[Tensor],
+        values: Sequence[Source],
         lead: dict[str, int],
         grid: Grid,
         real: torch.dtype,
     ) -> None:
         self.program, self.values, self.lead, self.grid = program, values, lead, grid
-        self.is_known = all(v.dim() == len(a) for v, a in zip(values, program.axes, strict=True))
+        self.is_known = True
         self.own = [owned(axes, lead) for axes in program.axes]
-        self.arrays = [
-            arranged(value.detach().cpu(), axes, [*lead, *program.reduced, QUERY, KEY]).flatten(
-                0, len(lead) - 1
-            )
-            if lead
-            else arranged(value.detach().cpu(), axes, [*program.reduced, QUERY, KEY])[None]
-            for value, axes in zip(values, program.axes, strict=True)
-        ]
+        self.arrays: list[Source] = []
+        order = [*lead, *program.reduced, QUERY, KEY]
+        for value, axes in zip(values, program.axes, strict=True):
+            if isinstance(value, Counter):
+                self.arrays.append(value)
+                continue
+            self.is_known &= value.dim() == len(axes)
+            value = arranged(value, axes, order)
+            self.arrays.append(value.flatten(0, len(lead) - 1) if lead else value[None])
         self.dims = {axis: -3 - n for n, axis in enumerate(reversed(program.reduced))}
         self.real = real
 
@@ -75,7 +77,11 @@ class Exactness:
         query = (blocks.row[:, None] * self.grid.block[0] + rows).clamp(max=self.grid.queries - 1)
         key = (blocks.column[:, None] * self.grid.block[1] + columns).clamp(max=self.grid.keys - 1)
         inputs = []
-        for value, own in zip(self.arrays, self.own, strict=True):
+        for value, own, axes in zip(self.arrays, self.own, self.program.axes, strict=True):
+            if isinstance(value, Counter):
+                place = query[:, :, None] if QUERY in axes else key[:, None]
+                inputs.append(place + value.start)
+                continue
             lead = own[blocks.lead][:, None, None]
             row = (
                 query[:, :, None] if value.size(-2) > 1 else torch.zeros(1, 1, 1, dtype=torch.int64)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .blocks import FAN, Blocks
+from .counters import Counter
 from .intervals import Interval, exact, unknown
 from .program import KEY, QUERY
 
@@ -93,6 +94,24 @@ class Field:
             low, high = self.levels[-1]
             self.levels.append((_grouped(low, FAN, False), _grouped(high, FAN, True)))
         return self.levels[level]
+
+
+class CounterField:
+    """The smallest and largest of numbers that count tokens, in blocks of every level."""
+
+    def __init__(self, counter: Counter, axes: Sequence[str], block: tuple[int, int]) -> None:
+        self.counter = counter
+        self.by_query = QUERY in axes
+        self.size = block[0 if self.by_query else 1]
+
+    def at(self, blocks: Blocks) -> Interval:
+        """The interval of each block."""
+        place = blocks.row if self.by_query else blocks.column
+        size = self.size * FAN**blocks.level
+        low, last = place * size, self.counter.size - 1
+        high = (low + size - 1).clamp(max=last)
+        start = self.counter.start
+        return exact(((low + start).double(), (high + start).double()))
 
 
 def _grouped(value: Tensor, size: int, largest: bool) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .counters import Counter, Source, sizes_of
 from .program import KEY, QUERY, MaskProgram, operands
 from .runs import FULL, PARTIAL, Runs
 from .values import NoValue, applied
@@ -24,7 +25,7 @@ class NoBlockMask(ValueError):
 
 
 def block_mask(
-    program: MaskProgram, values: Sequence[Tensor], runs: Runs, real: torch.dtype
+    program: MaskProgram, values: Sequence[Source], runs: Runs, real: torch.dtype
 ) -> BlockMask:
     """The BlockMask of a mask with its classes; as `create_block_mask` would make it."""
     from torch.nn.attention.flex_attention import BlockMask
@@ -37,11 +38,7 @@ def block_mask(
     grid = runs.grid
     if grid.count() > MOST_BLOCKS:
         raise NoBlockMask(f"a BlockMask is a table of all blocks, here {grid.count():,}")
-    sizes = dict.fromkeys(("b", "h"), 1)
-    for value, axes in zip(values, program.axes, strict=True):
-        sizes.update(
-            {a: value.size(n) for n, a in enumerate(axes) if a in sizes and value.size(n) > 1}
-        )
+    sizes = sizes_of(("b", "h"), program, values)
     order = [sizes[axis] for axis in program.lead]
     classes = runs.classes().view(*order, *grid.shape())
     if program.lead == ("h", "b"):
@@ -76,15 +73,10 @@ def _listed(there: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mask_function(
-    program: MaskProgram, values: Sequence[Tensor], real: torch.dtype
+    program: MaskProgram, values: Sequence[Source], real: torch.dtype
 ) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
     """mask_mod(b, h, q_idx, kv_idx): whether a pair is visible."""
-    widths = {
-        axis: max(
-            v.size(a.index(axis)) for v, a in zip(values, program.axes, strict=True) if axis in a
-        )
-        for axis in program.reduced
-    }
+    widths = sizes_of(program.reduced, program, values)
 
     def visible(b: Tensor, h: Tensor, query: Tensor, key: Tensor) -> Tensor:
         if not program.steps:
@@ -114,8 +106,10 @@ def mask_function(
     return visible
 
 
-def _read(value: Tensor, axes: tuple[str, ...], at: dict[str, Any]) -> Any:
+def _read(value: Source, axes: tuple[str, ...], at: dict[str, Any]) -> Any:
     """An input at one place; counters without a table."""
+    if isinstance(value, Counter):
+        return at[axes[0]] + value.start if value.start else at[axes[0]]
     places = [0 if value.size(n) == 1 and a in ("b", "h") else at[a] for n, a in enumerate(axes)]
     if not places:
         return value

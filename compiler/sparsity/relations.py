@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .blocks import FAN, Blocks, Grid
+from .counters import Counter, Source
 from .fields import arranged, owned
 from .program import KEY, QUERY, Instruction
 
@@ -51,7 +52,7 @@ class Relation:
 def relation(
     step: Instruction,
     steps: Sequence[Instruction],
-    values: Sequence[Tensor],
+    values: Sequence[Source],
     axes: Sequence[tuple[str, ...]],
     lead: dict[str, int],
     grid: Grid,
@@ -66,7 +67,7 @@ def relation(
     of_query, of_key = (set(axes[number]) for number in numbers)
     if QUERY not in of_query or KEY in of_query or KEY not in of_key or QUERY in of_key:
         return None
-    query, key = (values[number].detach().cpu() for number in numbers)
+    query, key = (_array(values[number]) for number in numbers)
     if query.is_floating_point() or key.is_floating_point():
         return None
     if query.dim() > len(axes[numbers[0]]) or key.dim() > len(axes[numbers[1]]):
@@ -85,6 +86,10 @@ def relation(
             return None
         found.append(pairs + n * rows * columns)
     return Relation(owned(over, lead), torch.cat(found), grid)
+
+
+def _array(value: Source) -> Tensor:
+    return value.tensor() if isinstance(value, Counter) else value
 
 
 def _by_lead(value: Tensor, axes: Sequence[str], side: str, lead: dict[str, int]) -> Tensor:

@@ -12,22 +12,45 @@ import torch
 from torch import Tensor
 
 from .blocks import FAN, Blocks, Grid
+from .counters import Counter, Source
 from .fields import arranged, owned
 from .intervals import Interval
 from .program import KEY, QUERY, Diagonal
 from .values import NoValue, evaluate
 
 #: numbers that are evaluated at a time
-PART = 1 << 17
+PART = 1 << 14
+
+
+class Counts:
+    """How many of a sequence of truth values hold, between any two places; kept as the places at
+    which they change.
+    """
+
+    def __init__(self, places: Tensor, values: Tensor, total: int) -> None:
+        self.places, order = places.sort()
+        self.values = values[order].long()
+        sizes = torch.diff(self.places, append=torch.tensor([total])) * self.values
+        self.before = sizes.cumsum(0) - sizes
+
+    def between(self, first: Tensor, last: Tensor) -> Tensor:
+        """How many hold at first .. last - 1."""
+        return self._up_to(last) - self._up_to(first)
+
+    def _up_to(self, place: Tensor) -> Tensor:
+        known = torch.searchsorted(self.places, place, right=True) - 1
+        return self.before[known] + (place - self.places[known]) * self.values[known]
 
 
 class DiagonalTable:
-    """Of each number, and the ones before it, how many are let in: by every place of the lead
-    axes, and by some; these differ only where blocks are classified for all places together.
+    """Of a line of numbers those that are let in: by every place of the lead axes, and by some;
+    these differ only where blocks are classified for all places together.
     """
 
-    def __init__(self, sign: int, own: Tensor, everywhere: Tensor, somewhere: Tensor) -> None:
-        self.sign, self.own = sign, own
+    def __init__(
+        self, sign: int, own: Tensor, total: int, everywhere: Counts, somewhere: Counts
+    ) -> None:
+        self.sign, self.own, self.total = sign, own, total
         self.everywhere, self.somewhere = everywhere, somewhere
 
     def at(self, blocks: Blocks, grid: Grid) -> Interval:
@@ -41,17 +64,18 @@ class DiagonalTable:
             first, last = top - right + grid.keys - 1, bottom - left + grid.keys
         else:
             first, last = top + left, bottom + right + 1
-        offset = self.own[blocks.lead] * self.everywhere.size(-1) if len(self.own) > 1 else 0
-        counts = []
-        for table in (self.everywhere, self.somewhere):
-            flat = table.flatten()
-            counts.append(flat[last + offset] - flat[first + offset])
-        return (counts[0] == last - first).double(), (counts[1] > 0).double()
+        if len(self.own) > 1:
+            offset = self.own[blocks.lead] * self.total
+            first, last = first + offset, last + offset
+        every = self.everywhere.between(first, last)
+        same = self.everywhere is self.somewhere
+        some = every if same else self.somewhere.between(first, last)
+        return (every == last - first).double(), (some > 0).double()
 
 
 def diagonal_table(
     diagonal: Diagonal,
-    values: Sequence[Any],
+    values: Sequence[Source],
     axes: Sequence[tuple[str, ...]],
     lead: dict[str, int],
     reduced: Sequence[str],
@@ -67,16 +91,18 @@ def diagonal_table(
     starts: dict[int, int] = {}
     fixed: dict[int, Tensor] = {}
     for number, names in used.items():
-        value = torch.as_tensor(values[number]).detach().cpu()
-        if {QUERY, KEY} & set(names):
-            if not _counts_up(value):
-                return None
+        value = values[number]
+        if isinstance(value, Counter):
+            starts[number] = value.start
+        elif not {QUERY, KEY} & set(names):
+            fixed[number] = arranged(value, names, [*over, *reduced])[..., None]
+        elif _counts_up(value):
             starts[number] = int(value[0])
         else:
-            fixed[number] = arranged(value, names, [*over, *reduced])[..., None]
+            return None
     dims = {axis: -2 - place for place, axis in enumerate(reversed(reduced))}
     total = grid.queries + grid.keys - 1
-    parts: list[tuple[Tensor, Tensor]] = []
+    made = (_Changes(total), _Changes(total))
     for begin in range(0, total, PART):
         number = torch.arange(begin, min(begin + PART, total))
         if diagonal.sign > 0:
@@ -91,10 +117,12 @@ def diagonal_table(
         except NoValue:
             return None
         seen = seen.expand(*seen.shape[:-1], len(number)).reshape(-1, len(number))
-        parts.append((seen, seen) if lead else (seen.all(0, True), seen.any(0, True)))
-    everywhere = _running([part[0] for part in parts])
-    somewhere = everywhere if lead else _running([part[1] for part in parts])
-    return DiagonalTable(diagonal.sign, owned(over, lead), everywhere, somewhere)
+        made[0].add(begin, seen if lead else seen.all(0, True))
+        if not lead:
+            made[1].add(begin, seen.any(0, True))
+    everywhere = made[0].counts()
+    somewhere = everywhere if lead else made[1].counts()
+    return DiagonalTable(diagonal.sign, owned(over, lead), total, everywhere, somewhere)
 
 
 def _other(used: dict[int, tuple[str, ...]], reduced: Sequence[str]) -> list[str]:
@@ -109,9 +137,25 @@ def _counts_up(value: Tensor) -> bool:
     return bool((value[1:] - value[:-1] == 1).all())
 
 
-def _running(parts: list[Tensor]) -> Tensor:
-    """How many are true before each place, and in all."""
-    seen = torch.cat(parts, -1)
-    counts = torch.zeros(len(seen), seen.size(-1) + 1, dtype=torch.int32)
-    torch.cumsum(seen, -1, dtype=torch.int32, out=counts[:, 1:])
-    return counts
+class _Changes:
+    """Collects where truth values change along rows of `total`, part by part."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.last: Tensor | None = None
+        self.places: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def add(self, begin: int, seen: Tensor) -> None:
+        """The next part of every row."""
+        before = ~seen[:, :1] if self.last is None else self.last
+        row, place = (seen != torch.cat([before, seen[:, :-1]], 1)).nonzero(as_tuple=True)
+        self.places.append(row * self.total + begin + place)
+        self.values.append(seen[row, place])
+        self.last = seen[:, -1:]
+
+    def counts(self) -> Counts:
+        """All rows, one after the other."""
+        assert self.last is not None
+        size = len(self.last) * self.total
+        return Counts(torch.cat(self.places), torch.cat(self.values), size)

@@ -20,7 +20,8 @@ def few_blocks_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short sequences go through levels, and lists through parts, as long ones do."""
     module = importlib.import_module("attnc.compiler.sparsity.classify")
     monkeypatch.setattr(module, "FIRST", 4)
-    monkeypatch.setattr(module, "PART", 7)
+    monkeypatch.setattr(module, "LEAST", 7)
+    monkeypatch.setattr(module, "MOST", 9)
     tables = importlib.import_module("attnc.compiler.sparsity.tables")
     monkeypatch.setattr(tables, "PART", 13)
 
