@@ -19,11 +19,11 @@ from .fields import CounterField, Field
 from .intervals import Interval, apply, unknown
 from .program import MaskProgram, operands
 from .relations import Relation, relation
-from .runs import RunList, Runs
+from .runs import FULL, PARTIAL, RunList, Runs
 from .tables import DiagonalTable, diagonal_table
 
 #: blocks to begin with, and bounds of how many are evaluated at a time
-FIRST, LEAST, MOST = 1 << 12, 1 << 12, 1 << 16
+FIRST, LEAST, MOST = 1 << 12, 1 << 10, 1 << 16
 
 
 def classify(
@@ -58,22 +58,23 @@ def classify(
     while grid.count(level) > FIRST and max(grid.shape(level)) > 1:
         level += 1
     waiting = _parts(_all_blocks(grid, level), grid)
-    decide = Exactness(program, tensors, lead, grid, real) if exact and by_lead else None
+    decide = None
+    if exact and by_lead and not facts.is_exact:
+        decide = Exactness(program, tensors, lead, grid, real)
     while waiting:
         blocks = waiting.pop()
-        undecided, is_empty = facts.decided(blocks)
-        is_full = (undecided == 0) & ~is_empty
-        _add(found, blocks.at(is_full), undecided[is_full])
-        open_ = ~(is_full | is_empty)
-        left, bits = blocks.at(open_), undecided[open_]
+        is_full, is_empty = facts.decided(blocks)
+        _add(found, blocks.at(is_full), None)
+        left = blocks.at(~(is_full | is_empty))
         if blocks.level:
             waiting += reversed(_parts(_cut(left, grid), grid))
             continue
         if decide is not None and len(left):
             classes = decide.classes(left)
-            bits = torch.where(classes == 1, bits, 0)
-            left, bits = left.at(classes != 0), bits[classes != 0]
-        _add(found, left, bits)
+            _add(found, left.at(classes == FULL), None)
+            left = left.at(classes == PARTIAL)
+        if len(left):
+            _add(found, left, facts.undecided(left))
     return found.runs()
 
 
@@ -101,10 +102,11 @@ class Facts:
                 table = diagonal_table(item, values, axes, lead, program.reduced, grid, real)
                 if table is not None:
                     self.tables[item.step] = table
-        self.needed = program.needed(frozenset(self.tables))
+        self.roots = (program.value,) if program.steps else ()
+        needed = program.needed((*self.roots, *program.conjuncts), self.tables)
         self.fields: dict[int, Field | CounterField] = {}
         self.relations: dict[int, Relation] = {}
-        for place in self.needed:
+        for place in needed:
             step = program.steps[place]
             if step.op == "input" and place not in self.tables:
                 value, own = values[step.args[0]], axes[step.args[0]]
@@ -117,37 +119,45 @@ class Facts:
                 found = relation(step, program.steps, values, axes, lead, grid)
                 if found is not None:
                     self.relations[place] = found
-        self.drops = self._drops()
 
-    def _drops(self) -> dict[int, list[int]]:
-        """After which step which results are no longer read."""
-        kept = {self.needed[-1], *self.program.conjuncts} if self.needed else set()
-        last: dict[int, int] = {}
-        for place in self.needed:
-            if place not in self.tables:
-                last.update(dict.fromkeys(operands(self.program.steps[place]), place))
-        found: dict[int, list[int]] = {}
-        for read, place in last.items():
-            if read not in kept:
-                found.setdefault(place, []).append(read)
-        return found
+    @property
+    def is_exact(self) -> bool:
+        """Whether a table knows all that the mask lets in."""
+        return all(root in self.tables for root in self.roots)
 
     def decided(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
-        """Of each block the conjuncts that must be evaluated, as bits, and whether it is empty."""
-        size = (len(blocks),)
-        undecided = torch.zeros(size, dtype=torch.int64)
+        """Which blocks are full for sure, and which are empty."""
         if not self.program.steps:
-            return undecided, torch.zeros(size, dtype=torch.bool)
+            everything = torch.ones(len(blocks), dtype=torch.bool)
+            return everything, ~everything
+        ((low, high),) = self._evaluated(self.roots, blocks)
+        size = (len(blocks),)
+        return _spread(low >= 1, size), _spread(high <= 0, size)
+
+    def undecided(self, blocks: Blocks) -> Tensor:
+        """Of each partial block the conjuncts that must be evaluated, as bits."""
+        bits = torch.zeros(len(blocks), dtype=torch.int64)
+        if len(self.program.conjuncts) == 1:
+            return bits + 1
+        for bit, (low, _) in enumerate(self._evaluated(self.program.conjuncts, blocks)):
+            bits |= (~_spread(low >= 1, (len(blocks),))).long() << bit
+        return bits
+
+    def _evaluated(self, roots: tuple[int, ...], blocks: Blocks) -> list[Interval]:
+        """The intervals of some steps."""
+        needed = self.program.needed(roots, self.tables)
+        last: dict[int, int] = {}
+        for place in needed:
+            if place not in self.tables:
+                last.update(dict.fromkeys(operands(self.program.steps[place]), place))
         known: dict[int, Interval] = {}
-        for place in self.needed:
+        for place in needed:
             known[place] = self._interval(place, known, blocks)
-            for read in self.drops.get(place, ()):
-                del known[read]
-        low, high = known[self.needed[-1]]
-        is_full = _spread(low >= 1, size)
-        for bit, place in enumerate(self.program.conjuncts):
-            undecided |= (~_spread(known[place][0] >= 1, size)).long() << bit
-        return torch.where(is_full, 0, undecided), _spread(high <= 0, size)
+            if place not in self.tables:
+                for read in set(operands(self.program.steps[place])) - set(roots):
+                    if last[read] == place:
+                        del known[read]
+        return [known[place] for place in roots]
 
     def _interval(self, place: int, known: Mapping[int, Interval], blocks: Blocks) -> Interval:
         step = self.program.steps[place]
@@ -189,7 +199,7 @@ def _all_blocks(grid: Grid, level: int) -> Blocks:
 
 def _parts(blocks: Blocks, grid: Grid) -> list[Blocks]:
     """As many blocks as are evaluated at a time: few where there are few in all."""
-    most = min(MOST, max(LEAST, 2 * sum(grid.shape())))
+    most = min(MOST, max(LEAST, sum(grid.shape()) // 8))
     return [blocks.at(slice(n, n + most)) for n in range(0, len(blocks), most)]
 
 
@@ -208,10 +218,12 @@ def _cut(blocks: Blocks, grid: Grid) -> Blocks:
 _FAN = torch.arange(FAN)
 
 
-def _add(found: RunList, blocks: Blocks, undecided: Tensor) -> None:
-    """Blocks of any level as runs of the finest."""
+def _add(found: RunList, blocks: Blocks, undecided: Tensor | None) -> None:
+    """Blocks of any level as runs of the finest; full ones have nothing undecided."""
     if not len(blocks):
         return
+    if undecided is None:
+        undecided = torch.zeros(len(blocks), dtype=torch.int64)
     rows, columns = found.grid.shape()
     step = FAN**blocks.level
     first = blocks.row * step

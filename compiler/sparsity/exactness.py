@@ -15,7 +15,7 @@ from .runs import EMPTY, FULL, PARTIAL
 from .values import NoValue, evaluate
 
 #: pairs that are evaluated at a time; places along each side that are tried first
-PAIRS, WITNESSES = 1 << 20, 5
+PAIRS, WITNESSES = 1 << 18, 5
 
 
 class Exactness:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,10 +66,18 @@ class MaskProgram:
         known = {QUERY, KEY, *self.reduced}
         return tuple(dict.fromkeys(a for axes in self.axes for a in axes if a not in known))
 
-    def needed(self, known: frozenset[int] = frozenset()) -> tuple[int, ...]:
-        """The steps to evaluate for the value and the conjuncts, where some are known."""
+    @property
+    def value(self) -> int:
+        """The step whose value that of the mask is: the last, unless that repeats another."""
+        place = len(self.steps) - 1
+        while self.steps[place].op == "and" and len(set(self.steps[place].args)) == 1:
+            place = self.steps[place].args[0]
+        return place
+
+    def needed(self, roots: Iterable[int], known: Collection[int] = ()) -> tuple[int, ...]:
+        """The steps to evaluate for some of them, where some are known."""
         found: set[int] = set()
-        waiting = [len(self.steps) - 1, *self.conjuncts] if self.steps else []
+        waiting = list(roots)
         while waiting:
             place = waiting.pop()
             if place not in found:

@@ -18,8 +18,8 @@ from .intervals import Interval
 from .program import KEY, QUERY, Diagonal
 from .values import NoValue, evaluate
 
-#: numbers that are evaluated at a time
-PART = 1 << 14
+#: numbers that are evaluated at a time, or a 64th of them where that is more
+PART = 1 << 12
 
 
 class Counts:
@@ -103,8 +103,9 @@ def diagonal_table(
     dims = {axis: -2 - place for place, axis in enumerate(reversed(reduced))}
     total = grid.queries + grid.keys - 1
     made = (_Changes(total), _Changes(total))
-    for begin in range(0, total, PART):
-        number = torch.arange(begin, min(begin + PART, total))
+    part = max(PART, total // 64)
+    for begin in range(0, total, part):
+        number = torch.arange(begin, min(begin + part, total))
         if diagonal.sign > 0:
             number = number - (grid.keys - 1)
         inputs: list[Any] = [None] * len(values)

@@ -30,21 +30,18 @@ def mask_program(
         return (), (), ()
     made = _Translation(query, key, leaf)
     places = [made.step(part) for part in parts]
-    total = list(places)
+    total = dict(zip(parts, places, strict=True))
     for sign in (1, -1):
-        together = [part for part in parts if is_invariant(part, query, key, sign)]
-        if len(together) > 1:
-            total.append(made.step(_all(together)))
-    for place in total[1:]:
-        total[0] = made.add(Instruction("and", (total[0], place)))
+        together = [part for part in total if is_invariant(part, query, key, sign)]
+        if len(together) > 1:  # known exactly together, which they are not one by one
+            total[_all(together)] = made.step(_all(together))
+            total = {part: place for part, place in total.items() if part not in together}
+    value = made.both(list(total.values()))
     if len(places) > MOST_CONJUNCTS:
-        places, rest = places[: MOST_CONJUNCTS - 1], places[MOST_CONJUNCTS - 1 :]
-        for place in rest[1:]:
-            rest[0] = made.add(Instruction("and", (rest[0], place)))
-        places.append(rest[0])
-        total[0] = made.add(Instruction("and", (total[0], rest[0])))
-    if total[0] != len(made.steps) - 1:
-        made.add(Instruction("and", (total[0], total[0])))
+        rest = made.both(places[MOST_CONJUNCTS - 1 :])
+        places = [*places[: MOST_CONJUNCTS - 1], rest]
+    if value != len(made.steps) - 1:
+        made.add(Instruction("and", (value, value)))
     return tuple(made.steps), tuple(places), tuple(made.diagonals)
 
 
@@ -71,6 +68,13 @@ class _Translation:
         """The place of a new step."""
         self.steps.append(step)
         return len(self.steps) - 1
+
+    def both(self, places: list[int]) -> int:
+        """The place of the conjunction of some steps."""
+        total = places[0]
+        for place in places[1:]:
+            total = self.add(Instruction("and", (total, place)))
+        return total
 
     def step(self, node: Node) -> int:
         """The place of the step that gives a node."""
