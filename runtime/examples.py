@@ -56,6 +56,21 @@ def example(
     return call
 
 
+def inputs_of(module: Module, length: int, seed: int = 0) -> dict[str, Tensor]:
+    """The inputs that a call of so many tokens must give besides tokens; none over pairs.
+
+    Reals are normal, ints uniform in their declared range (0 and 1 without one), bools fair.
+    """
+    found: dict[str, Tensor] = {}
+    for info in module.spec.inputs.values():
+        if info.default is None and len(info.type.tokens) < 2:
+            sizes = [_size(axis, length, 1) for axis in info.type.ordered]
+            shape = (*sizes, *(dim.value for dim in info.type.dims))
+            generator = torch.Generator().manual_seed(seed)
+            found[info.name] = _random(shape, info.type.kind, info.bounds, generator)
+    return found
+
+
 def _size(axis: Axis, length: int, batch: int) -> int:
     """An axis of no fixed size is as long as its tokens."""
     if axis.role == "batch":

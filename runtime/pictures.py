@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..dsl.core import Attend
+from ..dsl.core import Attend, Node
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ def draw(
 
     from .examples import example
 
-    path, module, name = _attend(module, attend)
+    path, module, name = attend_of(module, attend)
     piece = f"{name}.{'weights' if what == 'weights' else 'scores'}"
     note = ""
     with torch.no_grad():
@@ -59,12 +59,22 @@ def draw(
         if what == "mask":
             made = torch.isfinite(made)
     node = module.spec.bindings[name]
+    return Picture(what, f"{path}{name}", _by_head(made), query_name(node), key_name(node), note)
+
+
+def query_name(node: Node) -> str:
+    """What stands at the rows of a picture of an attend."""
     assert isinstance(node, Attend)
-    rows, columns = f"query ({node.query})", f"key ({node.sources[0].axes[-1]})"
-    return Picture(what, f"{path}{name}", _by_head(made), rows, columns, note)
+    return f"query ({node.query})"
 
 
-def _attend(module: Module, wanted: str | None) -> tuple[str, Module, str]:
+def key_name(node: Node) -> str:
+    """What stands at its columns."""
+    assert isinstance(node, Attend)
+    return f"key ({node.sources[0].axes[-1]})"
+
+
+def attend_of(module: Module, wanted: str | None) -> tuple[str, Module, str]:
     """Path, module and name of an attend: the one wanted, else the one that makes the heads.
 
     A spec without attends of its own shows the first of a spec that it uses.

@@ -199,7 +199,7 @@ def _all_blocks(grid: Grid, level: int) -> Blocks:
 
 def _parts(blocks: Blocks, grid: Grid) -> list[Blocks]:
     """As many blocks as are evaluated at a time: few where there are few in all."""
-    most = min(MOST, max(LEAST, sum(grid.shape()) // 8))
+    most = min(MOST, max(LEAST, sum(grid.shape()) // 2))
     return [blocks.at(slice(n, n + most)) for n in range(0, len(blocks), most)]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from . import _thumbnails
 from ._console import PIPED_WIDTH, console, fail, is_coloured, write
 from ._specs import compiled, dims_option, length_option, plain_refusals, typed
 
@@ -20,9 +21,12 @@ EPILOG = """\b
 Examples:
   attnc plot sliding_window --dim left=8 --dim right=0
   attnc plot alibi --what prior -o alibi.png
+  attnc plot sliding_window --length 1000000
   attnc plot longformer --attend wide -o wide.svg --length 64
 """
 MOST_PANELS = 16
+#: tokens up to which every pair can be drawn
+MOST_PAIRED = 4096
 SHADES = " ░▒▓█"
 
 
@@ -43,24 +47,35 @@ SHADES = " ░▒▓█"
     "scores: on random tokens.",
 )
 @click.option("--attend", help="Which attend, for specs with several.")
-@length_option(48, 4096)
+@click.option("--blocks", is_flag=True, help="The mask by blocks; so it is from 4097 tokens on.")
+@length_option(48, 100_000_000)
 @dims_option
 def command(
     spec: str,
     output: Path | None,
     what: str,
     attend: str | None,
+    blocks: bool,
     length: int,
     dims: tuple[tuple[str, Any], ...],
 ) -> None:
     """Plot the mask, prior, weights or scores of SPEC."""
     if output is not None and output.suffix not in (".png", ".svg", ".pdf"):
         raise click.BadParameter("end it with .png, .svg or .pdf", param_hint="--output")
+    by_blocks = blocks or (what == "mask" and length > MOST_PAIRED)
+    if what != "mask" and (blocks or length > MOST_PAIRED):
+        raise click.BadParameter(
+            f"only masks are drawn by blocks, or of more than {MOST_PAIRED} tokens",
+            param_hint="--what",
+        )
     from ..pictures import NoPicture, draw
 
     module = compiled(typed(spec, dict(dims)).document, dict(dims))
     with plain_refusals():
         try:
+            if by_blocks:
+                _thumbnails.plot(module, length, attend, output)
+                return
             picture = draw(module, cast("What", what), length, attend)
         except NoPicture as error:
             raise fail(str(error)) from error
