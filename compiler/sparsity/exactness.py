@@ -14,8 +14,8 @@ from .program import KEY, QUERY, MaskProgram
 from .runs import EMPTY, FULL, PARTIAL
 from .values import NoValue, evaluate
 
-#: pairs that are evaluated at a time; places along each side that are tried first
-PAIRS, WITNESSES = 1 << 18, 5
+#: pairs that are evaluated at a time; how many places along each side are tried before all
+PAIRS, WITNESSES = 1 << 18, (5, 19)
 
 
 class Exactness:
@@ -49,15 +49,16 @@ class Exactness:
         found = torch.full((len(blocks),), PARTIAL)
         if not self.is_known:
             return found
-        sizes = self.grid.block
-        tried = [torch.linspace(0, size - 1, min(size, WITNESSES)).long() for size in sizes]
+        left = torch.arange(len(blocks))
         try:
-            some, every = self._seen(blocks, *tried)
-            left = (some == every).nonzero()[:, 0]
-            some, every = self._seen(blocks.at(left), *(torch.arange(size) for size in sizes))
+            for count in (*WITNESSES, max(self.grid.block)):
+                rows, columns = (_spread(size, count) for size in self.grid.block)
+                some, every = self._seen(blocks.at(left), rows, columns)
+                alike = some == every
+                left, every = left[alike], every[alike]
         except NoValue:
             return found
-        found[left] = torch.where(every, FULL, torch.where(some, PARTIAL, EMPTY))
+        found[left] = torch.where(every, FULL, EMPTY)
         return found
 
     def _seen(self, blocks: Blocks, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,3 +97,8 @@ class Exactness:
             seen = seen.squeeze(1)
         made: Tensor = seen.expand(shape)
         return made
+
+
+def _spread(size: int, count: int) -> Tensor:
+    """So many of the places of a block, or all, from end to end."""
+    return torch.linspace(0, size - 1, min(size, count)).round().long()

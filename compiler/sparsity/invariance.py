@@ -5,7 +5,10 @@ A value has a weight: how much it grows when query and key move on by one (for s
 
 from __future__ import annotations
 
-from ...dsl.core import Arg, Axis, Const, Index, Kind, Map, Node, Position, Reduce
+from ...dsl.core import Arg, Axis, Const, Index, Kind, Map, Node, Position, Reduce, walk
+
+#: numbers beyond which sums of positions might not fit into 64 bits
+LARGEST = 1 << 31
 
 
 def is_invariant(node: Node, query: Axis, key: Axis, sign: int) -> bool:
@@ -26,7 +29,7 @@ def _found(
     node: Node, query: Axis, key: Axis, sign: int, memo: dict[Node, int | None]
 ) -> int | None:
     if not {query, key} & node.type.axes:
-        return 0
+        return 0 if _is_small(node) else None
     match node:
         case Arg(value=value):
             return _weight(value, query, key, sign, memo)
@@ -42,9 +45,16 @@ def _found(
             weights = [_weight(arg, query, key, sign, memo) for arg in node.args]
             known = [weight for weight in weights if weight is not None]
             if len(known) == len(weights):
-                return _of_operator(node, known)
+                found = _of_operator(node, known)
+                return found if found is not None and abs(found) < LARGEST else None
             return None
     return None
+
+
+def _is_small(node: Node) -> bool:
+    """Whether every whole number in it is far from where 64 bits end."""
+    numbers = (item.value for item in walk(node) if isinstance(item, Const))
+    return all(isinstance(value, float) or abs(value) < LARGEST for value in numbers)
 
 
 def _of_operator(node: Map, weights: list[int]) -> int | None:

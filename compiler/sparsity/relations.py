@@ -89,7 +89,8 @@ def relation(
 
 
 def _array(value: Source) -> Tensor:
-    return value.tensor() if isinstance(value, Counter) else value
+    value = value.tensor() if isinstance(value, Counter) else value
+    return value if value.is_floating_point() else value.long()
 
 
 def _by_lead(value: Tensor, axes: Sequence[str], side: str, lead: dict[str, int]) -> Tensor:

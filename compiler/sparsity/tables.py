@@ -20,6 +20,8 @@ from .values import NoValue, evaluate
 
 #: numbers that are evaluated at a time, or a 64th of them where that is more
 PART = 1 << 12
+#: where counters may begin
+FARTHEST = 1 << 40
 
 
 class Counts:
@@ -100,6 +102,8 @@ def diagonal_table(
             starts[number] = int(value[0])
         else:
             return None
+    if any(abs(start) > FARTHEST for start in starts.values()):
+        return None  # sums of such numbers might not fit into 64 bits
     dims = {axis: -2 - place for place, axis in enumerate(reversed(reduced))}
     total = grid.queries + grid.keys - 1
     made = (_Changes(total), _Changes(total))

@@ -9,6 +9,7 @@ import attnc
 import pytest
 import torch
 from attnc.runtime.pictures import Mask, NoPicture, distinct, draw, mask_of
+from attnc.runtime.thumbnails import cells
 from command_line import run
 
 BAND = """\
@@ -110,3 +111,44 @@ def test_names_in_pictures_are_escaped() -> None:
 def test_there_is_nothing_to_draw_of_positions() -> None:
     with pytest.raises(NoPicture, match="has no attend"):
         draw(attnc.compile("sinusoidal"), "mask", 4)
+
+
+def test_a_long_mask_is_drawn_by_blocks() -> None:
+    small = ["--dim", "d_model=16", "--dim", "heads=2"]
+    shown = run("plot", "sliding_window", "--length", "1000000", *small).stdout
+    lines = [line.rstrip() for line in shown.splitlines()]
+    assert lines[0] == "sliding_window: blocks of the mask of heads"
+    assert lines[1].endswith("a cell is 15,744 x 15,744 tokens")
+    assert lines[2].startswith("░░░·")
+    assert lines[-2] == "█ full, ▓▒░ in part, · empty"
+    assert lines[-1].startswith("1,000,000 x 1,000,000 in blocks of 128 x 128: 7,813 full, ")
+    assert len(lines) == 2 + 32 + 2
+
+
+def test_blocks_of_each_head(tmp_path: Path) -> None:
+    small = ["--dim", "d_model=16", "--dim", "heads=2", "--blocks", "--length", "512"]
+    shown = run("plot", "bigbird", *small).stdout
+    assert "head 0" in shown
+    assert "head 1" in shown
+    path = tmp_path / "blocks.png"
+    assert "16 x 16" in run("plot", "causal", *small, "-o", str(path)).stderr
+    assert path.stat().st_size > 1000
+
+
+def test_only_masks_are_drawn_by_blocks() -> None:
+    long = ["--length", "5000", "--what", "scores"]
+    assert "only masks" in run("plot", "softmax", *long, code=2).stderr
+    small = ["--blocks", "--dim", "d_model=16", "--dim", "heads=2"]
+    assert "several key sets" in run("plot", "memory_compressed", *small, code=1).stderr
+
+
+def test_cells_count_the_blocks_below_them() -> None:
+    module = attnc.compile("causal", d_model=16, heads=2)
+    runs = module.sparsity(100, block=(4, 4))["heads"].blocks
+    made, cell = cells(runs, 7)
+    assert cell == (16, 16)
+    share = runs.classes()[0].float() / 2
+    for row in range(7):
+        for column in range(7):
+            part = share[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            assert torch.isclose(made[0, row, column], part.mean())

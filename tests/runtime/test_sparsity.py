@@ -78,6 +78,41 @@ def check(found: Sparsity, wanted: Tensor) -> None:
         assert (classes == wanted).all(), found
 
 
+CALLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "positions by example": ("causal_softmax", {"q_start": torch.tensor([0, 5]), "k_start": 2}),
+    "listed positions": (
+        "sliding_window",
+        {"q_start": torch.arange(2 * LENGTH).view(2, LENGTH) * 3},
+    ),
+    "padding": ("sliding_window", {"valid": torch.arange(LENGTH) < torch.tensor([[30], [9]])}),
+    "a later start": ("dilated", {"q_start": 1000}),
+    "labels": ("documents", {"document": torch.arange(LENGTH).expand(2, LENGTH) // 7}),
+    "labels in no order": ("documents", {"document": torch.arange(2 * LENGTH).view(2, -1) * 7 % 5}),
+}
+
+
+@pytest.mark.parametrize("case", CALLS)
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_a_call_gives_counts(case: str, exact: bool) -> None:
+    name, call = CALLS[case]
+    module = small(name)
+    found = module.sparsity(LENGTH, block=BLOCK, exact=exact, **call)["heads"]
+    batch = max(
+        value.size(0) for value in (torch.zeros(1), *call.values()) if hasattr(value, "size")
+    )
+    seen = enumerated(module, "heads", {"x": torch.randn(batch, LENGTH, 16), **call})
+    assert seen is not None
+    check(found, in_blocks(seen))
+    if exact:
+        assert (found.classes.view(-1) == in_blocks(seen)[:, 0].reshape(-1)).all() or found.lead
+
+
+def test_a_memory_has_a_length_of_its_own() -> None:
+    found = small("cross_attention").sparsity(64, context=300)["heads"]
+    assert (found.queries, found.keys) == (64, 300)
+    assert found.count == {"full": 3, "partial": 0, "empty": 0}
+
+
 # -- FlexAttention --------------------------------------------------------------------------
 
 TOKENS = 300
