@@ -16,6 +16,8 @@ from .values import NoValue, evaluate
 
 #: pairs that are evaluated at a time; how many places along each side are tried before all
 PAIRS, WITNESSES = 1 << 18, (5, 19)
+#: multiples of this lie apart, modulo 1
+GOLDEN = 0.6180339887498949
 
 
 class Exactness:
@@ -100,5 +102,10 @@ class Exactness:
 
 
 def _spread(size: int, count: int) -> Tensor:
-    """So many of the places of a block, or all, from end to end."""
-    return torch.linspace(0, size - 1, min(size, count)).round().long()
+    """So many of the places of a block, or all: both ends, and others at uneven distances, which
+    no remainder takes for one and the same.
+    """
+    if count >= size:
+        return torch.arange(size)
+    others = (torch.arange(1, count - 1) * GOLDEN % 1 * size).long()
+    return torch.cat([torch.tensor([0, size - 1]), others])
