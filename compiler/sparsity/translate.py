@@ -55,7 +55,7 @@ def _all(parts: list[Node]) -> Node:
 class _Translation:
     """Steps for nodes, each once; with diagonals for the largest truth values that are such.
 
-    inside   whether every step is part of a diagonal, in which hoisted values are opened
+    inside   whether the steps are part of a diagonal, so that no smaller ones are sought
     """
 
     def __init__(self, query: Axis, key: Axis, leaf: Leaf, inside: bool = False) -> None:
