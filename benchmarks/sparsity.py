@@ -1,6 +1,7 @@
-"""Block classes from predicates against `create_block_mask`, and at a million tokens.
+"""Block classes from predicates against `create_block_mask`, and at a million tokens; tiles against the dense form.
 
     python benchmarks/sparsity.py [--json] [--seconds 300]
+    python benchmarks/sparsity.py --train softmax alibi        # a step at 65,536 tokens in tiles
 
 Each figure is measured in a process of its own, after a call with fewer tokens: the seconds of the first and of the best later call, by how much the peak of memory rose, and the size of the result. Blocks are 128 x 128, one head, one thread.
 """
@@ -65,7 +66,7 @@ def measured(run: Callable[[], object], repeats: int) -> dict[str, float]:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return {"first": times[0], "seconds": min(times[1:]), "bytes": memory() - before}
+    return {"first": times[0], "seconds": min(times[1:] or times), "bytes": memory() - before}
 
 
 def ours(name: str) -> dict[str, Any]:
@@ -115,7 +116,76 @@ def theirs(name: str) -> dict[str, Any]:
     return {**figures, "kept": sum(item.nbytes for item in arrays), "length": LENGTH}
 
 
+def causal(lowering: str) -> Any:
+    """The causal core, one head of 64."""
+    import attnc
+
+    return attnc.compile("causal", entry="qkv", d_model=64, heads=1, lowering=lowering)
+
+
+def heads_of(length: int) -> list[Any]:
+    """Queries, keys and values of one head of 64."""
+    import torch
+
+    return [torch.randn(1, 1, length, 64, requires_grad=True) for _ in range(3)]
+
+
+def step(module: Any, arrays: list[Any]) -> None:
+    """Forward and backward."""
+    module(*arrays).square().sum().backward()
+
+
+def tiled(name: str) -> dict[str, Any]:
+    """Tiles, forward and backward, and the memory above their inputs."""
+    import torch
+
+    torch.set_num_threads(1)
+    module = causal("tiled")
+    step(module, heads_of(2048))
+    arrays = heads_of(WARM)
+    return {**measured(lambda: step(module, arrays), 1), "length": WARM}
+
+
+def beside_dense(name: str) -> dict[str, Any]:
+    """Tiles and the dense form in turns: medians of CPU seconds."""
+    import torch
+
+    torch.set_num_threads(1)
+    length = int(name.split()[-1])
+    modules = {lowering: causal(lowering) for lowering in ("tiled", "dense")}
+    arrays = heads_of(length)
+    times: dict[str, list[float]] = {lowering: [] for lowering in modules}
+    for _ in range(8):
+        for lowering, module in modules.items():
+            start = time.process_time()
+            step(module, arrays)
+            times[lowering].append(time.process_time() - start)
+    first = times["tiled"][0]
+    seconds = {lowering: sorted(found[1:])[3] for lowering, found in times.items()}
+    faster = seconds["dense"] / seconds["tiled"]
+    return {"first": first, "seconds": seconds["tiled"], "length": length, "faster": faster}
+
+
+def trained(name: str) -> dict[str, Any]:
+    """A training step of a whole spec at 65,536 tokens in tiles, one head of 64."""
+    import attnc
+    import torch
+    from attnc.runtime.examples import example
+
+    torch.set_num_threads(1)
+    module = attnc.compile(name, d_model=64, heads=1, lowering="tiled")
+    call = example(module, 65_536)
+    return {**measured(lambda: _step_of(module(**call)), 0), "length": 65_536}
+
+
+def _step_of(made: Any) -> None:
+    first = next(iter(made.values())) if isinstance(made, dict) else made
+    first.square().mean().backward()
+
+
 CASES = {"create_block_mask, window 256": theirs, **dict.fromkeys(OURS, ours)}
+CASES |= {"causal in tiles": tiled}
+CASES |= {f"causal in tiles {n}": beside_dense for n in (1024, 2048, 4096)}
 
 
 def in_process(name: str, seconds: float) -> dict[str, Any]:
@@ -151,19 +221,25 @@ def table(figures: dict[str, dict[str, Any]]) -> Table:
 
 def _memory(item: dict[str, Any]) -> list[str]:
     """The rise of peak memory, and the size of the result."""
-    return [f"{item[key] / 2**20:.2f} MiB" for key in ("bytes", "kept")]
+    return [f"{item[key] / 2**20:.2f} MiB" if key in item else "" for key in ("bytes", "kept")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=300, help="the most a case may take")
-    parser.add_argument("--case", choices=list(CASES), help="measure one case in this process")
+    parser.add_argument("--case", help="measure one case in this process")
+    parser.add_argument("--train", nargs="+", metavar="SPEC", help="steps at 65,536 tokens instead")
     chosen = parser.parse_args()
     if chosen.case:
-        print(json.dumps(CASES[chosen.case](chosen.case)))
+        print(json.dumps(CASES.get(chosen.case, trained)(chosen.case)))
         return
-    figures = {name: in_process(name, chosen.seconds) for name in CASES}
+    figures = {name: in_process(name, chosen.seconds) for name in chosen.train or CASES}
+    if chosen.train:
+        print(json.dumps(figures, indent=1)) if chosen.json else Console(width=120).print(
+            table(figures)
+        )
+        return
     torch_figures, own = list(figures.values())[:2]
     if "failed" not in torch_figures and "failed" not in own:
         own["faster"] = torch_figures["seconds"] / own["seconds"]
@@ -178,6 +254,9 @@ def main() -> None:
             f"window 256: {own['faster']:.0f} times faster, peak at least {own['lower']:.0f} times lower, "
             f"result {own['smaller']:.0f} times smaller"
         )
+    for name, item in figures.items():
+        if name.startswith("causal in tiles ") and "faster" in item:
+            print(f"{name}: {item['faster']:.2f} times as fast as the dense form")
 
 
 if __name__ == "__main__":

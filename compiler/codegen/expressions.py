@@ -70,6 +70,8 @@ class Statements:
         ]
         if node.op == "**" and (count := small_power(node)) is not None:
             return " * ".join([names[0]] * count) if count else _one(common)
+        if node.op == "/" and isinstance(node.args[1], Const) and node.args[1].value:
+            return f"({names[0]} * {number(1.0 / float(node.args[1].value))})"
         row = TEXTS[node.op]
         text = {Kind.REAL: row.real, Kind.INT: row.whole, Kind.BOOL: row.mask}[common]
         return text.format(*names)
@@ -134,7 +136,7 @@ def constant(node: Const) -> str:
 
 
 def number(value: float) -> str:
-    """A float, to its last bit."""
+    """A float, to its last bit as a double."""
     if math.isnan(value):
         return "NAN"
     if math.isinf(value):
