@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..dsl.core import (
     Attend,
@@ -19,6 +20,7 @@ from ..dsl.core import (
     operands,
     walk,
 )
+from ..dsl.elaborate.typing import pointwise
 
 
 def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
@@ -44,6 +46,46 @@ def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
         and largest.where is None
     )
     return (arg, bottom.axes[0]) if right else None
+
+
+def softmax_of(scores: Node, axis: Axis) -> Node:
+    """The softmax of scores along an axis, as it is elaborated."""
+    row = replace(scores.type, axes=scores.type.axes - {axis})
+    largest = Reduce(row, "max", scores, (axis,), (), None)
+    raised = pointwise("exp", pointwise("-", scores, largest))
+    return pointwise("safe_div", raised, Reduce(row, "sum", raised, (axis,), (), None))
+
+
+def sink_of(node: Node) -> tuple[Axis, Node] | None:
+    """The axis and the sink of exp(s - m) / (sum exp(s - m) + exp(sink - m)), m = max(max s, sink)."""
+    if not isinstance(node, Map) or node.op != "safe_div":
+        return None
+    top, bottom = node.args
+    if not isinstance(bottom, Map) or bottom.op != "+":
+        return None
+    for total, extra in (bottom.args, bottom.args[::-1]):
+        if not isinstance(total, Reduce) or len(total.axes) != 1 or not isinstance(extra, Map):
+            continue
+        difference = extra.args[0]
+        if extra.op != "exp" or not isinstance(difference, Map) or difference.op != "-":
+            continue
+        (axis,), sink = total.axes, difference.args[0]
+        if node is _with_sink(top, axis, sink):
+            return axis, sink
+    return None
+
+
+def _with_sink(top: Node, axis: Axis, sink: Node) -> Node | None:
+    """The softmax with a sink whose numerator is given, as it is elaborated."""
+    scores = next((item for item in walk(top) if isinstance(item, Scores)), None)
+    if scores is None or uses_scores(sink):
+        return None
+    row = replace(scores.type, axes=scores.type.axes - {axis})
+    largest = pointwise("max", Reduce(row, "max", scores, (axis,), (), None), sink)
+    raised = pointwise("exp", pointwise("-", scores, largest))
+    total = Reduce(row, "sum", raised, (axis,), (), None)
+    extra = pointwise("exp", pointwise("-", sink, largest))
+    return pointwise("safe_div", raised, pointwise("+", total, extra))
 
 
 def uses_scores(node: Node) -> bool:

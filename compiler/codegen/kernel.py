@@ -27,10 +27,9 @@ from ...dsl.core import (
     ReadDim,
     Reduce,
     Type,
-    map_operands,
     walk,
 )
-from ..matching.fused import SCORE, Match
+from ..matching.fused import Match
 from .derivatives import adjoints, of_term
 from .expressions import Code, Spans, Statements
 from .leaves import Held, held, is_product, padded, query_side
@@ -87,7 +86,7 @@ class _Writer:
             ),
             "classify": self.classify(),
             "terms": _lines(map(self.term, self.match.terms)),
-            "score": self.pair(self.match.score, "s"),
+            "score": self.pair(self.match.root, "s"),
         }
 
     # -- leaves -----------------------------------------------------------------------------
@@ -215,11 +214,7 @@ class _Forward(_Writer):
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
         absent = Code("-INF" if self.match.weight is None else "0.0f")
-        score = self.pair(self.match.score, "s")
-        if self.match.weight is not None:
-            score = self.pair(weighed(self.match), "s")
         return super().blocks() | {
-            "score": score,
             "absent": absent,
             "visible": self.visible(),
             "packs": _lines(line for item in keys for line in self.packs(item)),
@@ -383,7 +378,7 @@ class _Backward(_Writer):
         """The score of WIDTH pairs (the weight where it is no softmax), and what follows from it."""
         made = _Pairs(self)
         plain = self.match.weight is None
-        root = self.match.score if plain else weighed(self.match)
+        root = self.match.root
         value = made.value(root)
         score = Code(f"{made.code}\nconst real s = {value};")
         made.lines.clear()
@@ -558,18 +553,6 @@ _SPREAD = """for (long r = 0; r < count; ++r)
 
 def _is_row_number(item: Held) -> bool:
     return item.leaf.domain == "row" and item.kind is Kind.REAL and not item.is_vector
-
-
-def weighed(match: Match) -> Node:
-    """The weight of a pair, by its score."""
-    assert match.weight is not None
-    return _composed(match.weight, match.score)
-
-
-def _composed(node: Node, score: Node) -> Node:
-    if node is SCORE:
-        return score
-    return map_operands(node, lambda item: _composed(item, score))
 
 
 def _if_wanted(item: Held, lines: list[str]) -> list[str]:

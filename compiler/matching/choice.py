@@ -22,6 +22,10 @@ MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ..
 )
 
 
+#: a fixed number of keys below which a kernel gains nothing
+FEW = 32
+
+
 @dataclass(frozen=True)
 class Choice:
     """The lowering of one attend or loop, and why the others were not taken.
@@ -72,8 +76,9 @@ def _suits(lowering: str, found: Any, program: Program) -> bool:
     """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
     long = program.signature.long
     if lowering == "cpu":
+        few = found.key.size is not None and found.key.size.value < FEW
         scattered = long and any(labels_of(found.mask, found.query, found.key).keys)
-        return program.signature.fused and not scattered
+        return program.signature.fused and not scattered and not few
     if lowering == "sdpa":
         return not long or sdpa.is_streamed(found, program)
     return lowering != "tiled" or long

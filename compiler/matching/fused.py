@@ -20,6 +20,8 @@ from ...dsl.core import (
     Contract,
     Index,
     Kind,
+    KvHead,
+    Length,
     Map,
     Node,
     Param,
@@ -27,8 +29,9 @@ from ...dsl.core import (
     Read,
     ReadDim,
     Reduce,
+    Scan,
     Scores,
-    Type,
+    Simplex,
     map_operands,
     operands,
 )
@@ -71,7 +74,7 @@ class Match:
 
     score       of a pair, before the normaliser
     mask        bool of a pair, or None
-    weight      None for softmax, else the weight as an expression over the leaf `SCORE`
+    weight      None for softmax, else the weight of a pair
     value       leaf of the values
     leaves      everything that is read, `value` first
     terms       sums over a feature dim, in the order in which they are needed
@@ -88,13 +91,9 @@ class Match:
     with_lse: bool
 
     @property
-    def number(self) -> dict[Node, int]:
-        """The place of each leaf."""
-        return {leaf.node: place for place, leaf in enumerate(self.leaves)}
-
-
-#: the score, in the expression of a weight
-SCORE = Param(Type(Kind.REAL), "score", "carry")
+    def root(self) -> Node:
+        """What is computed of a pair: its score, of which the softmax is taken, or its weight."""
+        return self.score if self.weight is None else self.weight
 
 
 class _Unfit(Exception):
@@ -128,8 +127,6 @@ class _Matcher:
     def matched(self, with_lse: bool) -> Match:
         if self.query not in self.node.type.axes:
             raise _Unfit(Refusal("all its queries are alike", self.node))
-        if self.key.size is not None:
-            raise _Unfit(Refusal("its keys are of a fixed number", self.node))
         if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
             raise _Unfit(Refusal("its result has other axes than tokens and heads", self.node))
         value = self._leaf(self.source.value, self.source.value)
@@ -141,7 +138,7 @@ class _Matcher:
         mask = self.source.mask
         if isinstance(mask, Const):
             mask = None if mask.value else mask
-        for item in (score, mask):
+        for item in (score if weight is None else weight, mask):
             if item is not None:
                 self._scalar(item)
         return Match(
@@ -162,16 +159,10 @@ class _Matcher:
         found = softmax_argument(normalize)
         inner = normalize if found is None else found[0]
         for item in _below(inner):
-            if isinstance(item, Reduce) and uses_scores(item):
+            if isinstance(item, Reduce | Scan | Simplex) and uses_scores(item):
                 raise _Unfit(Refusal("its weights depend on all scores of a row", item))
-            known = isinstance(item, Scores | Const) or (
-                isinstance(item, Map) and item.op in OPERATORS
-            )
-            if not known:
-                raise _Unfit(Refusal("its normaliser reads other arrays", item))
-        if found is None:
-            return self.source.score, _with(normalize, SCORE)
-        return _with(inner, self.source.score), None
+        made = _with(inner, self.source.score, {})
+        return (made, None) if found is not None else (self.source.score, made)
 
     def _scalar(self, node: Node, feature: bool = False) -> None:
         """Collect what a number of a pair (of a pair and a feature) is made of."""
@@ -180,7 +171,7 @@ class _Matcher:
         match node:
             case Const():
                 return
-            case Arg() | Param() | Position() | Index():
+            case Arg() | Param() | Position() | Index() | Length() | Read(index=KvHead()):
                 self._leaf(node, node)
             case Map(op="**") if node.type.kind is Kind.INT and not isinstance(node.args[1], Const):
                 raise _Unfit(Refusal("an int is raised to a power that differs by pair", node))
@@ -262,15 +253,19 @@ def _below(node: Node) -> Iterator[Node]:
         if item not in seen:
             seen.add(item)
             yield item
-            if not isinstance(item, Scores):
-                stack.extend(operands(item))
+            stack.extend(operands(item))
 
 
-def _with(node: Node, score: Node) -> Node:
-    """An expression of the normaliser over another score."""
-    if isinstance(node, Scores):
-        return score
-    if isinstance(node, Map):
-        args = tuple(_with(arg, score) for arg in node.args)
-        return pointwise(node.op, *args)
-    return map_operands(node, lambda item: _with(item, score))
+def _with(node: Node, score: Node, done: dict[Node, Node]) -> Node:
+    """An expression of the normaliser over the score itself."""
+    if node not in done:
+        if isinstance(node, Scores):
+            made = score
+        elif not uses_scores(node):
+            made = node
+        elif isinstance(node, Map):
+            made = pointwise(node.op, *(_with(arg, score, done) for arg in node.args))
+        else:
+            made = map_operands(node, lambda item: _with(item, score, done))
+        done[node] = made
+    return done[node]

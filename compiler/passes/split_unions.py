@@ -13,28 +13,24 @@ from dataclasses import replace
 
 from ...dsl.core import (
     Attend,
-    AttendSource,
     Axis,
     Index,
-    Kind,
     Map,
     Node,
     Part,
     Read,
     Reduce,
     Scores,
-    Type,
     walk,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ..labels import labels_of
 from ..normalizer import softmax_argument
 from ..program import Program, rewrite
+from .merging import merged, part_of
 
 #: terms beyond which a mask is left as it is
 MOST_TERMS = 32
-#: stands for the largest log-sum-exp where every part is empty
-LOWEST = -1e30
 
 
 def split_unions(program: Program) -> Program:
@@ -57,11 +53,11 @@ def _split(node: Node) -> Node:
     if all(len(masks) < 2 for masks in groups):
         return node
     parts = [
-        _part(node, replace(source, mask=mask))
+        part_of(node, replace(source, mask=mask))
         for source, masks in zip(node.sources, groups, strict=True)
         for mask in _disjoint(masks or [source.mask])
     ]
-    return _merged(parts)
+    return merged(parts)
 
 
 def _disjoint(masks: Sequence[Node | None]) -> Iterator[Node | None]:
@@ -137,32 +133,3 @@ def _both(left: list[Node] | None, right: list[Node] | None) -> list[Node] | Non
     if left is None or right is None or len(left) * len(right) > MOST_TERMS:
         return None
     return [pointwise("and", a, b) for a in left for b in right]
-
-
-def _part(node: Attend, source: AttendSource) -> tuple[Node, Node]:
-    """The softmax over the keys of one source alone, and its lse."""
-    (axis,) = source.axes
-    pairs = Type(Kind.REAL, source.score.type.axes | {node.query, axis})
-    own = replace(node, sources=(source,), joint=axis, normalize=_softmax(Scores(pairs), axis))
-    return own, Part(Type(Kind.REAL, node.type.axes), own, "lse")
-
-
-def _softmax(scores: Node, axis: Axis) -> Node:
-    row = replace(scores.type, axes=scores.type.axes - {axis})
-    largest = Reduce(row, "max", scores, (axis,), (), None)
-    raised = pointwise("exp", pointwise("-", scores, largest))
-    return pointwise("safe_div", raised, Reduce(row, "sum", raised, (axis,), (), None))
-
-
-def _merged(parts: list[tuple[Node, Node]]) -> Node:
-    """sum_p exp(lse_p - m) o_p / sum_p exp(lse_p - m), m the largest lse."""
-    largest: Node = const(LOWEST)
-    for _, lse in parts:
-        largest = pointwise("max", largest, lse)
-    total: Node = const(0.0)
-    value: Node = const(0.0)
-    for result, lse in parts:
-        share = pointwise("exp", pointwise("-", lse, largest))
-        total = pointwise("+", total, share)
-        value = pointwise("+", value, pointwise("*", share, result))
-    return pointwise("safe_div", value, total)

@@ -11,7 +11,8 @@ from references import CASES, Case
 #: specs whose kernels are built in the usual run, of every kind of leaf, term, mask and weight
 USUAL = frozenset(
     "softmax causal_softmax sliding_window alibi t5_bias soft_cap additive gaussian documents "
-    "grouped_query longformer kerple forgetting rope localness realformer disagreement".split()
+    "grouped_query longformer kerple forgetting rope localness realformer disagreement sinks "
+    "sigmoid star_transformer nystrom".split()
 )
 
 
