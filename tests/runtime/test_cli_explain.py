@@ -14,7 +14,7 @@ from command_line import GOOD, run, run_json
 
 
 def test_a_refusal_has_its_reason_place_and_edit() -> None:
-    found = run_json("explain", "additive", "--json")
+    found = run_json("explain", "additive", "--length", "64", "--json")
     refusals = {item["lowering"]: item for item in found["attends"][0]["refusals"]}
     assert "tanh(q + k + c)" in refusals["sdpa"]["location"]["text"]
     assert refusals["sdpa"]["location"]["line"] == 19
@@ -22,7 +22,7 @@ def test_a_refusal_has_its_reason_place_and_edit() -> None:
 
 
 def test_the_excerpt_of_a_refusal_is_marked() -> None:
-    shown = run("explain", "additive").stdout
+    shown = run("explain", "additive", "--length", "64").stdout
     assert "not sdpa: " in shown
     assert "19 | score: dot(u, tanh(q + k + c))" in shown
     assert "^^^^^^^^^^^^^^^" in shown
@@ -32,11 +32,12 @@ def test_the_excerpt_of_a_refusal_is_marked() -> None:
 @pytest.mark.parametrize(
     ("name", "length", "lowering"),
     [
-        ("sliding_window", 512, "sdpa"),
-        ("sliding_window", 4096, "tiled"),
-        ("additive", 512, "dense"),
-        ("additive", 4096, "tiled"),
-        ("causal_softmax", 4096, "sdpa"),
+        ("sliding_window", 64, "sdpa"),
+        ("sliding_window", 512, "cpu"),
+        ("additive", 64, "dense"),
+        ("additive", 4096, "cpu"),
+        ("shaw", 512, "dense"),
+        ("shaw", 4096, "tiled"),
         ("linear_transformer", 4096, "linear"),
         ("delta_rule", 4096, "chunked"),
     ],
@@ -48,14 +49,16 @@ def test_the_lowering_is_that_of_the_length(name: str, length: int, lowering: st
 
 
 def test_what_is_not_taken_for_the_number_of_pairs_is_told() -> None:
-    assert "not sdpa: with a mask or a bias" in run("explain", "alibi", "--length", "2048").stdout
-    assert "not tiled: the pairs are few" in run("explain", "additive", "--length", "64").stdout
+    shown = run("explain", "additive", "--length", "64").stdout
+    assert "not cpu: a kernel is not worth its making" in shown
+    assert "not tiled: the pairs are few" in shown
+    assert "not cpu: vectors are read for every pair" in run("explain", "shaw").stdout
 
 
 def test_a_call_takes_the_lowering_that_was_told() -> None:
     module = attnc.compile("sliding_window", d_model=8, heads=1).eval()
     assert module.lowering == {"heads": "sdpa"}
-    assert module.lowering_at(1024) == {"heads": "tiled"}
+    assert module.lowering_at(1024) == {"heads": "cpu"}
     before = set(module._compiled)
     module(torch.randn(1, 1024, 8))
     assert set(module._compiled) == before
@@ -66,12 +69,12 @@ def test_specs_inside_are_explained_at_their_own_lengths() -> None:
     module = attnc.compile("perceiver", choices={**sizes, "attention": "soft_cap"}).eval()
     told = module.lowering_at(1024)
     assert told["gathered.heads"] == told["body.0.attended.heads"] == "dense"
-    assert told["told.heads"] == "tiled"
+    assert told["told.heads"] == "cpu"
     module(torch.randn(1, 1024, 8))
-    for name, is_long in (("gathered", False), ("told", True)):
+    for name, is_fused in (("gathered", False), ("told", True)):
         inner = module.get_submodule(name)
-        met = [key.long for key in inner._compiled if "context" in key.given]
-        assert (True in met) is is_long
+        met = [key.fused for key in inner._compiled if "context" in key.given]
+        assert (True in met) is is_fused
 
 
 def test_layers_that_are_alike_are_told_once() -> None:
