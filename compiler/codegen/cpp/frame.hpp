@@ -30,15 +30,22 @@ struct Pack {
 
 // Tokens key .. key + LANES of vectors, feature by feature; what is not there is 0.
 INLINE void columns(float* to, const float* from, long apart, long width, long key, long keys) {
-  long there = std::min<long>(LANES, keys - key);
-  for (long j = 0; j < LANES; ++j)
-    for (long d = 0; d < width; ++d) to[d * LANES + j] = j < there ? from[(key + j) * apart + d] : 0.0f;
+  const long there = std::min<long>(LANES, keys - key);
+  for (long j = 0; j < there; ++j) {
+    const float* const token = from + (key + j) * apart;
+    for (long d = 0; d < width; ++d) to[d * LANES + j] = token[d];
+  }
+  for (long d = 0; d < width; ++d)
+    for (long j = there; j < LANES; ++j) to[d * LANES + j] = 0.0f;
 }
 
 // The same, token by token, each a whole number of vectors wide.
 INLINE void rows_of(float* to, long padded, const float* from, long apart, long width, long first, long count, long most) {
-  for (long j = 0; j < most; ++j)
-    for (long d = 0; d < padded; ++d) to[j * padded + d] = j < count && d < width ? from[(first + j) * apart + d] : 0.0f;
+  for (long j = 0; j < count; ++j) {
+    std::memcpy(to + j * padded, from + (first + j) * apart, width * sizeof(float));
+    for (long d = width; d < padded; ++d) to[j * padded + d] = 0.0f;
+  }
+  if (count < most) std::memset(to + count * padded, 0, (most - count) * padded * sizeof(float));
 }
 
 template <class T, class F>
