@@ -6,15 +6,12 @@ A signature is compiled when it is first met and kept. The graphs call this modu
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import is_fake
-from torch.autograd import forward_ad
 
 from ..compiler.lower import Choice, Lowered, attends_of, lower
 from ..compiler.passes import run_passes
@@ -36,11 +33,10 @@ from ..dsl.core import (
 )
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
-from . import initial
+from . import calls, initial
 from .explanation import chosen, explain
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
-from .lengths import LONG, MANY
 
 if TYPE_CHECKING:
     from .sparsity import Sparsity
@@ -99,7 +95,7 @@ class Module(nn.Module):
         self.options = options or Options()
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
-        self._has_kernels = True
+        self.has_kernels = True
         self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}
@@ -211,8 +207,6 @@ class Module(nn.Module):
         """The graph of one way of calling; compiled when first asked for."""
         found = self._compiled.get(signature)
         if found is None:
-            if torch.compiler.is_compiling():
-                raise RuntimeError("call the module once in this way before torch.compile")
             found = self._compile(signature)
             self._compiled[signature] = found
         return found
@@ -364,36 +358,16 @@ class Module(nn.Module):
         """
         call_seed = inputs.pop("call_seed", None)
         given = self._bind(_positional(x, context, *more), inputs)
-        signature = self._signature(_optional(given, self))
-        compiled = self.compiled(signature)
-        pairs = self._pairs(given)
-        if pairs >= MANY:  # besides, so that torch.compile finds the other after this call
-            fused = self._has_kernels and _is_fit(given, self)
-            signature = replace(signature, long=pairs >= LONG, fused=fused)
-            compiled = self.compiled(signature)
+        signature = calls.sized(self, given, self._signature(_optional(given, self)))
+        compiled = calls.graph(self, signature)
         try:
             made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         except KernelError as error:
-            if self.options.lowering != "auto" or self.options.strict:
-                raise
-            warnings.warn(f"without fused kernels: {error}", stacklevel=2)
-            self._has_kernels = False
-            compiled = self.compiled(replace(signature, fused=False))
+            compiled = self.compiled(calls.without_kernels(self, signature, error))
             made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         if not signature.training:
             return made
         return self._keep_aside(made)
-
-    def _pairs(self, given: Mapping[str, Any]) -> int:
-        """How many pairs decide the lowering: 0 where tracers and transforms want one graph."""
-        if self.options.lowering != "auto" or _is_transformed():
-            return 0
-        place, tokens = (2, self.spec.project) if self.options.core else (1, ("x", "context"))
-        known = [given[name] for name in tokens if name in given]
-        if any(value.is_meta or is_fake(value) for value in known):
-            return 0  # there are no numbers by which to choose tiles
-        lengths = [value.size(place) for value in known if value.dim() > place]
-        return max(lengths) * lengths[0] if lengths else 0
 
     def _keep_aside(self, made: Any) -> Any:
         if not isinstance(made, dict):
@@ -722,24 +696,6 @@ def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
         if name in OFFSETS and isinstance(value, Tensor) and value.dim():
             found.add(f"{name} per example")
     return frozenset(found)
-
-
-def _is_transformed() -> bool:
-    """Whether torch traces, or differentiates by functions rather than by its tape."""
-    functions = torch._C._are_functorch_transforms_active()
-    return torch.compiler.is_compiling() or functions or forward_ad._current_level >= 0
-
-
-def _is_fit(given: Mapping[str, Any], module: nn.Module) -> bool:
-    """Whether kernels take the arrays of a call: on the CPU, and no wider than they compute."""
-    arrays = [value for value in given.values() if isinstance(value, Tensor)]
-    arrays += [next(module.parameters(), torch.empty(0))]
-    return all(
-        type(value) in (Tensor, nn.Parameter)
-        and value.device.type == "cpu"
-        and value.dtype is not torch.float64
-        for value in arrays
-    )
 
 
 __all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]

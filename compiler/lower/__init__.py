@@ -87,7 +87,7 @@ def _used_params(program: Program) -> Iterator[str]:
 def lower(program: Program, asked: str, kernels: Kernels | None = None) -> Lowered:
     """The fx graph of a program; `asked` is `auto` or the name of a lowering.
 
-    `kernels` makes modules of the text of fused kernels.
+    `kernels` makes modules of the text of fused kernels, and of the dense form of the same attends.
     """
     names = {node: name for name, node in program.spec.bindings.items()}
     emitter = Dense(program, names, kernels)

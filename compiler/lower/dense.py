@@ -77,7 +77,7 @@ from . import (
 )
 from .emitter import Emitter, NotLowered, Value
 
-Kernels: TypeAlias = Callable[[Kernel], nn.Module]
+Kernels: TypeAlias = Callable[[Kernel, fx.GraphModule], nn.Module]
 
 
 class Dense(Emitter):
@@ -87,7 +87,7 @@ class Dense(Emitter):
         self, program: Program, names: dict[Node, str], kernels: Kernels | None = None
     ) -> None:
         super().__init__(program, names)
-        #: what makes a module of a kernel's text
+        #: what makes a module of a kernel's text and of the dense form of the same attend
         self.kernels = kernels
         #: values that hold only inside one normaliser, innermost last
         self.local: list[dict[Node, Value]] = []

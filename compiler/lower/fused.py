@@ -10,6 +10,7 @@ from ...dsl.core import Arg, Attend, Axis, Kind, KvHead, Node, Read
 from ..codegen.kernel import sources
 from ..codegen.layout import Argument, Kernel
 from ..matching.fused import Leaf, Match
+from . import alone
 from .emitter import Value, by_rank
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     )
     assert e.kernels is not None
     sizes = [1 if axis is None else e.size(axis) for axis in (*wanted, found.key)]
-    name = e.submodule("kernel", e.kernels(kernel))
+    arrays = [(_shared(leaf.node), v) for leaf, v in zip(found.leaves, values, strict=True)]
+    fresh = type(e)(e.program, {})
+    dense = alone.graph(fresh, node, (*wanted, found.key), arrays, found.with_lse)
+    name = e.submodule("kernel", e.kernels(kernel, dense))
     made = e.module(name, sizes, *(e.tensor(value) for value in values))
     wide = any(value.wide for value in values[:1])
     if found.with_lse:

@@ -1,35 +1,51 @@
-"""Calling the kernels of an attend: arrays of torch in, results and gradients out."""
+"""One attend by its generated kernels: in torch's tape, as an operator, or in operations of torch."""
 
 from __future__ import annotations
 
-import ctypes
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from ...compiler.codegen.layout import Argument, Kernel
-from .loading import load
-
-#: pointers to arrays, their strides, results, sizes
-_ARGUMENTS = (ctypes.c_void_p,) * 4
-#: rows and keys that the arrays of gradients are a multiple of; a multiple of what kernels take
-ROWS, KEYS = 48, 64
-VECTOR = 16
+from ...compiler.codegen.layout import Kernel
+from ...compiler.tracing import is_plain, is_traced
+from . import launch, ops
+from .again import differentiable, is_batched
 
 
 class FusedAttend(nn.Module):
-    """One attend by its generated kernels."""
+    """One attend by its generated kernels; `dense` is the same in operations of torch.
 
-    def __init__(self, kernel: Kernel) -> None:
+    Eager calls are a step of torch's tape, which costs less than an operator does.
+    """
+
+    def __init__(self, kernel: Kernel, dense: fx.GraphModule) -> None:
         super().__init__()
-        self.kernel = kernel
+        self.kernel, self.dense = kernel, dense
+        self.key = hashlib.sha256(repr(kernel).encode()).hexdigest()[:24]
+        ops.KNOWN[self.key] = ops.Known(kernel, dense)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        ops.KNOWN.setdefault(self.key, ops.Known(self.kernel, self.dense))
 
     def forward(self, sizes: Sequence[int], *arrays: Tensor) -> tuple[Tensor, Tensor | None]:
         """The result and, of a softmax, lse. sizes: batch, heads, queries, keys."""
-        made: tuple[Tensor, Tensor | None] = _Fused.apply(self.kernel, tuple(sizes), *arrays)  # type: ignore[no-untyped-call]
+        made: tuple[Tensor, Tensor | None]
+        if is_plain():
+            made = self.dense(*sizes, *arrays)
+        elif is_traced():
+            out, stats = ops.attend(list(arrays), list(sizes), self.key)
+            made = launch.results(self.kernel, out, stats, arrays[0].dtype)
+        else:
+            made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call]
         return made
+
+    def build(self) -> None:
+        """Have the kernel of the forward ready."""
+        launch.attend(self.kernel)
 
     def extra_repr(self) -> str:
         return self.kernel.name
@@ -39,180 +55,19 @@ class _Fused(torch.autograd.Function):
     """The kernels as one step of torch's tape."""
 
     @staticmethod
-    def forward(ctx: Any, kernel: Kernel, sizes: tuple[int, ...], *arrays: Tensor) -> Any:
-        held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
-        batch, heads, queries, _ = sizes
-        width = max(kernel.arguments[0].width, 1)
-        out = torch.empty((batch, heads, queries, width), dtype=torch.float32)
-        stats = torch.empty((3, batch, heads, queries) if kernel.softmax else 0)
-        function = load(kernel.sources.forward, name=kernel.name).function("attend", *_ARGUMENTS)
-        _call(function, held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
-        ctx.kernel, ctx.sizes = kernel, sizes
+    def forward(ctx: Any, owner: FusedAttend, sizes: tuple[int, ...], *arrays: Tensor) -> Any:
+        out, stats = launch.forward(owner.kernel, sizes, arrays)
+        ctx.owner, ctx.sizes = owner, sizes
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*held, out, stats)
-        ctx.dtypes = [array.dtype for array in arrays]
-        ctx.shapes = [array.shape for array in arrays]
-        result = _placed(out, kernel.result, kernel.dims).to(arrays[0].dtype)
-        if not kernel.softmax:
-            return result, None
-        return result, _placed(stats[0, ..., None], kernel.result, ())
+        ctx.save_for_backward(*arrays, out, stats)
+        return launch.results(owner.kernel, out, stats, arrays[0].dtype)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, out_grad: Tensor, lse_grad: Tensor | None) -> Any:
-        kernel, sizes = ctx.kernel, ctx.sizes
-        *held, out, stats = ctx.saved_tensors
-        batch, heads, _, keys = sizes
-        if out_grad is None:
-            out_grad = torch.zeros_like(out)
-        out_grad = _unplaced(out_grad, kernel.result, out.shape)
-        extra: list[Tensor | None] = [out_grad]
-        if kernel.softmax:
-            shape = (*out.shape[:-1], 1)
-            lse_grad = None if lse_grad is None else _unplaced(lse_grad, kernel.result, shape)
-            extra += [stats[1], stats[2], out, lse_grad]
-        wanted = ctx.needs_input_grad[2:]
-        threads = torch.get_num_threads()
-        units = batch * heads
-        stretches = 1 if units >= threads else -(-2 * threads // units)
-        stretches = max(1, min(stretches, -(-keys // KEYS)))
-        grads = [
-            _room(item, sizes, stretches) if want and item.real else None
-            for item, want in zip(kernel.arguments, wanted, strict=True)
-        ]
-        told = "".join(f"#define WANT_{n} {int(g is not None)}\n" for n, g in enumerate(grads))
-        library = load(told + kernel.sources.backward, name=kernel.name)
-        function = library.function("attend_back", *_ARGUMENTS)
-        _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
-        found = [
-            None if grad is None else _gradient(grad, item, sizes, shape).to(dtype)
-            for grad, item, shape, dtype in zip(
-                grads, kernel.arguments, ctx.shapes, ctx.dtypes, strict=True
-            )
-        ]
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        owner, sizes, wanted = ctx.owner, ctx.sizes, ctx.needs_input_grad[2:]
+        *arrays, out, stats = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_batched(*grads):
+            return None, None, *differentiable(owner.dense, sizes, arrays, wanted, grads)
+        cotangents = launch.cotangents(owner.kernel, out, *grads)
+        found = launch.backward(owner.kernel, sizes, arrays, (out, stats), cotangents, wanted)
         return None, None, *found
-
-
-def _call(
-    function: Any,
-    arrays: Sequence[Tensor | None],
-    kernel: Kernel,
-    sizes: Sequence[int],
-    made: Sequence[Tensor | None],
-    more: Sequence[int],
-) -> None:
-    """Run a kernel on the memory of some arrays."""
-    data = (ctypes.c_void_p * len(arrays))(*map(_pointer, arrays))
-    results = (ctypes.c_void_p * len(made))(*map(_pointer, made))
-    strides = [
-        number
-        for array, item in zip(arrays, kernel.arguments, strict=False)
-        if array is not None
-        for number in _strides(array, item, sizes[1])
-    ]
-    steps = (ctypes.c_int64 * len(strides))(*strides)
-    numbers = (*sizes, *more)
-    function(data, steps, results, (ctypes.c_int64 * len(numbers))(*numbers))
-
-
-def _pointer(array: Tensor | None) -> int | None:
-    return None if array is None else array.data_ptr()
-
-
-def _held(array: Tensor, item: Argument) -> Tensor:
-    """An array as kernels read it: float, int64 or bool, the numbers of a token side by side."""
-    if item.real:
-        array = array.float()
-    elif array.dtype is not torch.bool:
-        array = array.long()
-    if item.along >= 0:
-        array = array.movedim(item.along, -1)
-    places = _places(item)
-    count = sum(place >= 0 for place in places)
-    dense = item.width == 0 or array.stride()[count:] == _packed(array.shape[count:])
-    if item.domain == "pair":
-        dense = array.stride(places[3]) == 1
-    return array if dense else array.contiguous()
-
-
-def _places(item: Argument) -> tuple[int, ...]:
-    """The places of batch, head, query and key, once the numbers of a token stand last."""
-    return tuple(place - (0 <= item.along < place) for place in item.axes)
-
-
-def _packed(shape: Sequence[int]) -> tuple[int, ...]:
-    steps, step = [], 1
-    for size in reversed(shape):
-        steps.append(step)
-        step *= size
-    return tuple(reversed(steps))
-
-
-def _strides(array: Tensor, item: Argument, heads: int) -> tuple[int, ...]:
-    """Apart by example, head, query and key; and how many heads share an array."""
-    places = _places(item)
-    steps = [array.stride(place) if place >= 0 and array.size(place) > 1 else 0 for place in places]
-    groups = array.size(places[1]) if places[1] >= 0 else 1
-    return (*steps, max(1, heads // groups) if steps[1] else 1)
-
-
-def _placed(array: Tensor, places: Sequence[int], dims: Sequence[int]) -> Tensor:
-    """(batch, heads, queries, width) in the axes and dims of the result."""
-    order = sorted((place, n) for n, place in enumerate(places) if place >= 0)
-    lacking = [n for n, place in enumerate(places) if place < 0]
-    moved = array.permute(*lacking, *(n for _, n in order), 3)
-    for _ in lacking:
-        moved = moved.squeeze(0)
-    return moved.reshape(*moved.shape[:-1], *dims)
-
-
-def _unplaced(array: Tensor, places: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """A gradient of the result as (batch, heads, queries, width), packed."""
-    count = sum(place >= 0 for place in places)
-    flat = array.float().reshape(*array.shape[:count], shape[-1])
-    order = [place for place in places if place >= 0]
-    return flat.permute(*order, count).reshape(*shape).contiguous()
-
-
-def _room(item: Argument, sizes: Sequence[int], stretches: int) -> Tensor:
-    """Where a kernel adds up the cotangents of an array."""
-    batch, heads, queries, keys = sizes
-    rows, columns = -(-queries // ROWS) * ROWS, -(-keys // KEYS) * KEYS
-    width = -(-item.width // VECTOR) * VECTOR if item.width else 1
-    match item.domain:
-        case "key":
-            shape: tuple[int, ...] = (batch, heads, columns, width)
-        case "row":
-            shape = (stretches, batch, heads, rows, width)
-        case "pair":
-            shape = (batch, heads, queries, columns)
-        case _:
-            shape = (stretches, batch, heads, max(item.width, 1))
-    return torch.zeros(shape, dtype=torch.float32)
-
-
-def _gradient(grad: Tensor, item: Argument, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """What a kernel added up, as the gradient of an array of some shape."""
-    _, heads, queries, keys = sizes
-    width = max(item.width, 1)
-    match item.domain:
-        case "key":
-            grad = grad[:, :, :keys, :width].unsqueeze(2)
-        case "row":
-            grad = grad.sum(0)[:, :, :queries, :width].unsqueeze(3)
-        case "pair":
-            grad = grad[..., :keys].unsqueeze(-1)
-        case _:
-            grad = grad.sum(0)[:, :, None, None, :]
-    # now (batch, heads, queries or 1, keys or 1, width)
-    if item.axes[1] >= 0 and shape[item.axes[1]] != heads:
-        groups = shape[item.axes[1]]
-        grad = grad.unflatten(1, (groups, heads // groups)).sum(2)
-    places = _places(item)
-    lacking = [n for n, place in enumerate(places) if place < 0]
-    grad = grad.sum(lacking) if lacking else grad
-    kept = [place for place in places if place >= 0]
-    grad = grad.permute(*(kept.index(place) for place in sorted(kept)), -1)
-    if item.along >= 0:
-        grad = grad.movedim(-1, item.along)
-    return grad.reshape(shape)

@@ -1,0 +1,105 @@
+"""Which graph a call takes: by what it gives, its length, and what torch does with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import is_fake
+
+from ..compiler.program import Signature
+from ..compiler.tracing import is_plain
+from .kernels.attend import FusedAttend
+from .kernels.errors import KernelError
+from .lengths import LONG, MANY
+
+if TYPE_CHECKING:
+    from .module import Compiled, Module
+
+
+def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Signature:
+    """The signature of a call of the length that its arrays have."""
+    if module.options.lowering != "auto" or is_plain():
+        return signature
+    pairs = _pairs(module, given)
+    if pairs < MANY:
+        return signature
+    fused = module.has_kernels and _fits(*given.values())
+    if pairs < LONG:
+        return replace(signature, fused=fused)
+    return replace(signature, long=True, fused=fused)
+
+
+def graph(module: Module, signature: Signature) -> Compiled:
+    """The graph of a signature, also where it is met first while torch traces."""
+    if torch.compiler.is_compiling():
+        given, told = tuple(sorted(signature.given)), (signature.training, signature.core)
+        fused = _prepared(module, given, *told, signature.long, signature.fused)
+        signature = replace(signature, fused=fused)
+    elif signature.fused and not _has_fitting_parameters(module):
+        signature = replace(signature, fused=False)
+    return module.compiled(signature)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _prepared(module: Module, given: tuple[str, ...], *told: bool) -> bool:
+    """Whether a graph has kernels, after it was compiled outside of what is traced."""
+    training, core, long, fused = told
+    fused = fused and _has_fitting_parameters(module)
+    signature = Signature(frozenset(given), training, (), core, long, fused)
+    try:
+        for step in _steps(module, module.compiled(signature)):
+            step.build()
+    except KernelError as error:
+        module.compiled(without_kernels(module, signature, error))
+        return False
+    return fused
+
+
+def _steps(module: Module, made: Compiled) -> Iterator[FusedAttend]:
+    """The kernels that a graph calls."""
+    for name in made.lowered.submodules:
+        step = module.get_submodule(name)
+        if isinstance(step, FusedAttend):
+            yield step
+
+
+def without_kernels(module: Module, signature: Signature, error: KernelError) -> Signature:
+    """The signature to take after a kernel could not be built; from now on none is tried."""
+    if module.options.lowering != "auto" or module.options.strict:
+        raise error
+    warnings.warn(f"without fused kernels: {error}", stacklevel=3)
+    module.has_kernels = False
+    return replace(signature, fused=False)
+
+
+def _pairs(module: Module, given: Mapping[str, Any]) -> int:
+    """How many pairs decide the lowering; 0 where there are no numbers by which to choose tiles."""
+    core = module.options.core
+    place, tokens = (2, module.spec.project) if core else (1, ("x", "context"))
+    known = [given[name] for name in tokens if name in given]
+    if not torch.compiler.is_compiling() and any(v.is_meta or is_fake(v) for v in known):
+        return 0
+    lengths = [value.size(place) for value in known if value.dim() > place]
+    return max(lengths) * lengths[0] if lengths else 0
+
+
+def _has_fitting_parameters(module: Module) -> bool:
+    """Whether kernels take what the parameters make, where `auto` may choose another lowering."""
+    asked = module.options.lowering != "auto"
+    return asked or _fits(next(module.parameters(), None))
+
+
+def _fits(*values: Any) -> bool:
+    """Whether kernels take some arrays: on the CPU, and no wider than they compute."""
+    return all(
+        type(value) in (Tensor, nn.Parameter)
+        and value.device.type == "cpu"
+        and value.dtype is not torch.float64
+        for value in values
+        if isinstance(value, Tensor)
+    )

@@ -1,0 +1,226 @@
+"""Running the kernels of an attend: arrays of torch in, results and gradients out."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...compiler.codegen.layout import Argument, Kernel
+from .library import Function
+from .loading import load
+
+#: pointers to arrays, their strides, results, sizes
+_ARGUMENTS = (ctypes.c_void_p,) * 4
+#: rows and keys that the arrays of gradients are a multiple of; a multiple of what kernels take
+ROWS, KEYS = 48, 64
+VECTOR = 16
+
+
+def forward(
+    kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """What the kernel makes.
+
+    Shapes:
+        results                 (batch, heads, queries, width)
+        of a softmax its rows   (3, batch, heads, queries), lse first
+    """
+    held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
+    batch, heads, queries, _ = sizes
+    out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=torch.float32)
+    stats = torch.empty((3, batch, heads, queries) if kernel.softmax else 0)
+    _call(attend(kernel), held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
+    return out, stats
+
+
+def width_of(kernel: Kernel) -> int:
+    """How many numbers the result has for a query."""
+    return max(kernel.arguments[0].width, 1)
+
+
+def backward(
+    kernel: Kernel,
+    sizes: Sequence[int],
+    arrays: Sequence[Tensor],
+    made: tuple[Tensor, Tensor],
+    grads_of_made: tuple[Tensor | None, Tensor | None],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """The gradients of the arrays that are wanted, from those of the results and of lse."""
+    held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
+    (out, stats), (out_grad, lse_grad) = made, grads_of_made
+    batch, heads, _, keys = sizes
+    if out_grad is None:
+        out_grad = torch.zeros_like(out)
+    extra: list[Tensor | None] = [out_grad]
+    if kernel.softmax:
+        extra += [stats[1], stats[2], out, lse_grad]
+    threads = torch.get_num_threads()
+    units = batch * heads
+    stretches = 1 if units >= threads else -(-2 * threads // units)
+    stretches = max(1, min(stretches, -(-keys // KEYS)))
+    grads = [
+        _room(item, sizes, stretches) if want and item.real else None
+        for item, want in zip(kernel.arguments, wanted, strict=True)
+    ]
+    told = "".join(f"#define WANT_{n} {int(g is not None)}\n" for n, g in enumerate(grads))
+    library = load(told + kernel.sources.backward, name=kernel.name)
+    function = library.function("attend_back", *_ARGUMENTS)
+    _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
+    return [
+        None if grad is None else _gradient(grad, item, sizes, array.shape).to(array.dtype)
+        for grad, item, array in zip(grads, kernel.arguments, arrays, strict=True)
+    ]
+
+
+def attend(kernel: Kernel) -> Function:
+    """The forward as a C function."""
+    return load(kernel.sources.forward, name=kernel.name).function("attend", *_ARGUMENTS)
+
+
+def _call(
+    function: Any,
+    arrays: Sequence[Tensor | None],
+    kernel: Kernel,
+    sizes: Sequence[int],
+    made: Sequence[Tensor | None],
+    more: Sequence[int],
+) -> None:
+    """Run a kernel on the memory of some arrays."""
+    data = (ctypes.c_void_p * len(arrays))(*map(_pointer, arrays))
+    results = (ctypes.c_void_p * len(made))(*map(_pointer, made))
+    strides = [
+        number
+        for array, item in zip(arrays, kernel.arguments, strict=False)
+        if array is not None
+        for number in _strides(array, item, sizes[1])
+    ]
+    steps = (ctypes.c_int64 * len(strides))(*strides)
+    numbers = (*sizes, *more)
+    function(data, steps, results, (ctypes.c_int64 * len(numbers))(*numbers))
+
+
+def _pointer(array: Tensor | None) -> int | None:
+    return None if array is None else array.data_ptr()
+
+
+def _held(array: Tensor, item: Argument) -> Tensor:
+    """An array as kernels read it: float, int64 or bool, the numbers of a token side by side."""
+    if item.real:
+        array = array.float()
+    elif array.dtype is not torch.bool:
+        array = array.long()
+    if item.along >= 0:
+        array = array.movedim(item.along, -1)
+    places = _places(item)
+    count = sum(place >= 0 for place in places)
+    dense = item.width == 0 or array.stride()[count:] == _packed(array.shape[count:])
+    if item.domain == "pair":
+        dense = array.stride(places[3]) == 1
+    return array if dense else array.contiguous()
+
+
+def _places(item: Argument) -> tuple[int, ...]:
+    """The places of batch, head, query and key, once the numbers of a token stand last."""
+    return tuple(place - (0 <= item.along < place) for place in item.axes)
+
+
+def _packed(shape: Sequence[int]) -> tuple[int, ...]:
+    steps, step = [], 1
+    for size in reversed(shape):
+        steps.append(step)
+        step *= size
+    return tuple(reversed(steps))
+
+
+def _strides(array: Tensor, item: Argument, heads: int) -> tuple[int, ...]:
+    """Apart by example, head, query and key; and how many heads share an array."""
+    places = _places(item)
+    steps = [array.stride(place) if place >= 0 and array.size(place) > 1 else 0 for place in places]
+    groups = array.size(places[1]) if places[1] >= 0 else 1
+    return (*steps, max(1, heads // groups) if steps[1] else 1)
+
+
+def results(
+    kernel: Kernel, out: Tensor, stats: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    """The result and lse in their axes, from what the kernel made."""
+    result = _placed(out, kernel.result, kernel.dims).to(dtype)
+    lse = _placed(stats[0, ..., None], kernel.result, ()) if kernel.softmax else None
+    return result, lse
+
+
+def cotangents(
+    kernel: Kernel, out: Tensor, result: Tensor | None, lse: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of the result and of lse as a kernel reads them."""
+    return (
+        None if result is None else _unplaced(result, kernel.result, out.shape),
+        None if lse is None else _unplaced(lse, kernel.result, (*out.shape[:-1], 1)),
+    )
+
+
+def _placed(array: Tensor, places: Sequence[int], dims: Sequence[int]) -> Tensor:
+    """(batch, heads, queries, width) in the axes and dims of the result."""
+    order = sorted((place, n) for n, place in enumerate(places) if place >= 0)
+    lacking = [n for n, place in enumerate(places) if place < 0]
+    moved = array.permute(*lacking, *(n for _, n in order), 3)
+    for _ in lacking:
+        moved = moved.squeeze(0)
+    return moved.reshape(*moved.shape[:-1], *dims)
+
+
+def _unplaced(array: Tensor, places: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """A gradient of the result as (batch, heads, queries, width), packed."""
+    count = sum(place >= 0 for place in places)
+    flat = array.float().reshape(*array.shape[:count], shape[-1])
+    order = [place for place in places if place >= 0]
+    return flat.permute(*order, count).reshape(*shape).contiguous()
+
+
+def _room(item: Argument, sizes: Sequence[int], stretches: int) -> Tensor:
+    """Where a kernel adds up the cotangents of an array."""
+    batch, heads, queries, keys = sizes
+    rows, columns = -(-queries // ROWS) * ROWS, -(-keys // KEYS) * KEYS
+    width = -(-item.width // VECTOR) * VECTOR if item.width else 1
+    match item.domain:
+        case "key":
+            shape: tuple[int, ...] = (batch, heads, columns, width)
+        case "row":
+            shape = (stretches, batch, heads, rows, width)
+        case "pair":
+            shape = (batch, heads, queries, columns)
+        case _:
+            shape = (stretches, batch, heads, max(item.width, 1))
+    return torch.zeros(shape, dtype=torch.float32)
+
+
+def _gradient(grad: Tensor, item: Argument, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """What a kernel added up, as the gradient of an array of some shape."""
+    _, heads, queries, keys = sizes
+    width = max(item.width, 1)
+    match item.domain:
+        case "key":
+            grad = grad[:, :, :keys, :width].unsqueeze(2)
+        case "row":
+            grad = grad.sum(0)[:, :, :queries, :width].unsqueeze(3)
+        case "pair":
+            grad = grad[..., :keys].unsqueeze(-1)
+        case _:
+            grad = grad.sum(0)[:, :, None, None, :]
+    # now (batch, heads, queries or 1, keys or 1, width)
+    if item.axes[1] >= 0 and shape[item.axes[1]] != heads:
+        groups = shape[item.axes[1]]
+        grad = grad.unflatten(1, (groups, heads // groups)).sum(2)
+    places = _places(item)
+    lacking = [n for n, place in enumerate(places) if place < 0]
+    grad = grad.sum(lacking) if lacking else grad
+    kept = [place for place in places if place >= 0]
+    grad = grad.permute(*(kept.index(place) for place in sorted(kept)), -1)
+    if item.along >= 0:
+        grad = grad.movedim(-1, item.along)
+    return grad.reshape(shape)
