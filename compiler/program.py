@@ -24,6 +24,7 @@ class Signature:
     core    the attention core alone: heads from the bindings of `project`
     long    so many tokens that pairs are better computed in tiles
     fused   whether kernels can be generated for the arrays and the machine
+    plain   whether every derivative of torch is wanted, which the dense form alone has
     """
 
     given: frozenset[str] = frozenset()
@@ -32,6 +33,7 @@ class Signature:
     core: bool = False
     long: bool = False
     fused: bool = False
+    plain: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
 
 from ..compiler.program import Signature
-from ..compiler.tracing import is_plain
+from ..compiler.tracing import is_exported, is_transformed
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
 from .lengths import LONG, MANY
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Signature:
     """The signature of a call of the length that its arrays have."""
-    if module.options.lowering != "auto" or is_plain():
+    if module.options.lowering != "auto" or is_exported():
         return signature
+    if is_transformed():
+        return replace(signature, plain=True)
     pairs = _pairs(module, given)
     if pairs < MANY:
         return signature
@@ -38,34 +40,38 @@ def graph(module: Module, signature: Signature) -> Compiled:
     """The graph of a signature, also where it is met first while torch traces."""
     if torch.compiler.is_compiling():
         given, told = tuple(sorted(signature.given)), (signature.training, signature.core)
-        fused = _prepared(module, given, *told, signature.long, signature.fused)
-        signature = replace(signature, fused=fused)
-    elif signature.fused and not _has_fitting_parameters(module):
+        name = _prepared(module, given, *told, signature.long, signature.fused, signature.plain)
+        found: Compiled = getattr(module, name)
+        return found
+    if signature.fused and not _has_fitting_parameters(module):
         signature = replace(signature, fused=False)
     return module.compiled(signature)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _prepared(module: Module, given: tuple[str, ...], *told: bool) -> bool:
-    """Whether a graph has kernels, after it was compiled outside of what is traced."""
-    training, core, long, fused = told
+def _prepared(module: Module, given: tuple[str, ...], *told: bool) -> str:
+    """The attribute that holds a graph, which is compiled outside of what is traced.
+
+    What it calls becomes attributes too: of `_modules` tracers know what it was at an earlier call.
+    """
+    training, core, long, fused, plain = told
     fused = fused and _has_fitting_parameters(module)
-    signature = Signature(frozenset(given), training, (), core, long, fused)
+    signature = Signature(frozenset(given), training, (), core, long, fused, plain)
+    made = module.compiled(signature)
     try:
-        for step in _steps(module, module.compiled(signature)):
-            step.build()
+        for step in _steps(module, made):
+            if isinstance(step, FusedAttend):
+                step.build()
     except KernelError as error:
-        module.compiled(without_kernels(module, signature, error))
-        return False
-    return fused
+        signature = without_kernels(module, signature, error)
+        made = module.compiled(signature)
+    steps = dict(zip(made.lowered.submodules, _steps(module, made), strict=True))
+    return module.keep_for_tracing(made, steps)
 
 
-def _steps(module: Module, made: Compiled) -> Iterator[FusedAttend]:
-    """The kernels that a graph calls."""
-    for name in made.lowered.submodules:
-        step = module.get_submodule(name)
-        if isinstance(step, FusedAttend):
-            yield step
+def _steps(module: Module, made: Compiled) -> Iterator[nn.Module]:
+    """The kernels, tiles and loops that a graph calls."""
+    return (module.get_submodule(name) for name in made.lowered.submodules)
 
 
 def without_kernels(module: Module, signature: Signature, error: KernelError) -> Signature:

@@ -95,6 +95,7 @@ class Module(nn.Module):
         self.options = options or Options()
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
+        self._traced: dict[str, Any] = {}
         self.has_kernels = True
         self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
@@ -211,6 +212,14 @@ class Module(nn.Module):
             self._compiled[signature] = found
         return found
 
+    def keep_for_tracing(self, made: Compiled, steps: Mapping[str, nn.Module]) -> str:
+        """Make a graph and what it calls attributes; the name of that of the graph."""
+        place = next(n for n, item in enumerate(self._compiled.values()) if item is made)
+        name = f"_graph_{place}"
+        self._traced.update({name: made, **steps})
+        vars(self).update(self._traced)
+        return name
+
     def prepare(self) -> None:
         """Compile the usual ways of calling, in training and in evaluation."""
         mode = self.training
@@ -261,8 +270,9 @@ class Module(nn.Module):
 
     def _compile(self, signature: Signature) -> Compiled:
         program = self.program(signature)
-        lowered = lower(program, self.options.lowering, FusedAttend)
-        self._check_choice(lowered.choices)
+        lowered = lower(program, "dense" if signature.plain else self.options.lowering, FusedAttend)
+        if not signature.plain:
+            self._check_choice(lowered.choices)
         for name, step in lowered.submodules.items():
             self.add_module(name, step)
         module = fx.GraphModule(self, lowered.graph, class_name=_class_name(self.spec.name))
@@ -616,9 +626,9 @@ class Module(nn.Module):
         return f"{self.spec.name}: {dims}"
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = {k: item for k, item in self.__dict__.items() if k not in self._traced}
         state["_compiled"], state["_losses"], state["_updates"] = {}, {}, {}
-        state["_masks"] = {}
+        state["_masks"], state["_traced"] = {}, {}
         return state
 
 
