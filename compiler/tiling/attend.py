@@ -5,6 +5,7 @@ The pairs of a tile are computed by the graph of the dense form, over a block ax
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +14,14 @@ import torch
 from torch import Tensor, fx, nn
 
 from ..sparsity import EMPTY, classify
-from . import sizes
-from .layout import Layout, Tile
+from ..tracing import is_plain, is_traced
+from . import ops, sizes
+from .layout import Input, Layout, Tile
 from .parts import flattened, part_of
 from .plan import Plan, order_by
-from .recomputed import Recomputed
+from .recomputed import Recomputed, accumulate
+
+CONTIGUOUS = torch.contiguous_format
 
 
 class TiledAttend(nn.Module):
@@ -26,20 +30,87 @@ class TiledAttend(nn.Module):
     def __init__(self, layout: Layout, masked: fx.GraphModule, unmasked: fx.GraphModule) -> None:
         super().__init__()
         self.layout, self.masked, self.unmasked = layout, masked, unmasked
+        told = (layout, masked.code, unmasked.code)
+        self.key = hashlib.sha256(repr(told).encode()).hexdigest()[:24]
+        ops.KNOWN.setdefault(self.key, self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        ops.KNOWN.setdefault(self.key, self)
 
     def forward(self, *args: Any) -> Any:
         """The results (one tensor, or a tuple) over all queries."""
-        if self._pays(args):
-            made = self._by_lead(args, self._apart())
+        if is_plain():
+            made = self.whole(args)
+        elif is_traced():
+            small = self._is_small(args) or any(isinstance(item, float) for item in args)
+            made = self.whole(args) if small else ops.called(self, args)
         else:
-            made = self._all(args, in_order=False)
+            made = self.in_tiles(args)
         return made if len(self.layout.results) > 1 else made[0]
+
+    def in_tiles(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
+        """The results, with tokens in the order that leaves fewer blocks."""
+        if self._pays(args):
+            return self._by_lead(args, self._apart())
+        return self._all(args, in_order=False)
+
+    def whole(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
+        """The results as one tile of everything, in operations of torch alone."""
+        axes = self.layout.results
+        made = self.run(self._everything(args), args)
+        return tuple(
+            flattened(item, names, self.layout) for item, names in zip(made, axes, strict=True)
+        )
+
+    def _everything(self, args: Sequence[Any]) -> Tile:
+        device = next(item.device for item in args if isinstance(item, Tensor))
+        places = torch.arange(self.sizes(args)[0], device=device)
+        nothing = (None,) * len(self.layout.keys)
+        return Tile(places[None], nothing, nothing)
+
+    # -- gradients --------------------------------------------------------------------------
+
+    def gradients(
+        self, args: Sequence[Any], wanted: Sequence[int], grads: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The gradients of some arguments, tile by tile."""
+        totals = [torch.zeros_like(args[n], memory_format=CONTIGUOUS) for n in wanted]
+        apart = self._apart() if self._pays(args) else None
+        self._add_gradients(args, dict(zip(wanted, totals, strict=True)), grads, apart)
+        return totals
+
+    def _add_gradients(
+        self,
+        args: Sequence[Any],
+        totals: dict[int, Tensor],
+        grads: Sequence[Tensor],
+        apart: list[str] | None,
+    ) -> None:
+        """Add gradients to totals; for each place along some axes, over which orders vary."""
+        if not apart:
+            tiles = self.tiles(args, in_order=apart is not None)
+            accumulate(self, tiles, args, totals, grads)
+            return
+        axis, *rest = apart
+        for which in range(self._lead(axis, args)):
+            part = {
+                n: self._narrowed_one(total, self.layout.inputs[n], axis, which)
+                for n, total in totals.items()
+            }
+            outer = [
+                grad.narrow([a for a in axes if a != self.layout.block].index(axis), which, 1)
+                if axis in axes
+                else grad
+                for grad, axes in zip(grads, self.layout.results, strict=True)
+            ]
+            self._add_gradients(self._narrowed(args, axis, which), part, outer, rest)
 
     # -- the order of tokens ----------------------------------------------------------------
 
     def _pays(self, args: Sequence[Any]) -> bool:
         """Whether fewer blocks are left when tokens are sorted by their labels."""
-        if not any(self.layout.orders) or torch.compiler.is_compiling() or self._is_small(args):
+        if not any(self.layout.orders) or self._is_small(args):
             return False
         one = args
         for axis in self._apart():
@@ -62,28 +133,32 @@ class TiledAttend(nn.Module):
 
     def _narrowed(self, args: Sequence[Any], axis: str, which: int) -> list[Any]:
         """The arguments at one place along an axis."""
-        places = [
-            item.sized.index(axis) if axis in item.sized else -1 for item in self.layout.inputs
-        ]
         return [
-            value.narrow(n, which, 1) if n >= 0 else value
-            for value, n in zip(args, places, strict=True)
+            self._narrowed_one(value, item, axis, which)
+            for value, item in zip(args, self.layout.inputs, strict=True)
         ]
+
+    def _narrowed_one(self, value: Any, item: Input, axis: str, which: int) -> Any:
+        return value.narrow(item.sized.index(axis), which, 1) if axis in item.sized else value
 
     def _by_lead(self, args: Sequence[Any], apart: list[str]) -> tuple[Tensor, ...]:
         """Results for each place along some axes, put together again."""
         if not apart:
             return self._all(args, in_order=True)
         axis, *rest = apart
-        size = next(
-            value.size(item.sized.index(axis))
-            for item, value in zip(self.layout.inputs, args, strict=True)
-            if axis in item.sized
-        )
-        parts = [self._by_lead(self._narrowed(args, axis, n), rest) for n in range(size)]
+        count = self._lead(axis, args)
+        parts = [self._by_lead(self._narrowed(args, axis, n), rest) for n in range(count)]
         return tuple(
             torch.cat(items, [a for a in axes if a != self.layout.block].index(axis))
             for items, axes in zip(zip(*parts, strict=True), self.layout.results, strict=True)
+        )
+
+    def _lead(self, axis: str, args: Sequence[Any]) -> int:
+        """How many places there are along an axis."""
+        return next(
+            int(value.size(item.sized.index(axis)))
+            for item, value in zip(self.layout.inputs, args, strict=True)
+            if axis in item.sized
         )
 
     def _all(self, args: Sequence[Any], in_order: bool) -> tuple[Tensor, ...]:
@@ -122,7 +197,7 @@ class TiledAttend(nn.Module):
         places = torch.arange(queries, device=device)
         everything = (None,) * len(keys)
         row = (sum(keys) + others) * lead
-        if self._is_small(args) or torch.compiler.is_compiling():
+        if self._is_small(args):
             return [Tile(places[None], everything, everything)]
         layout = self.layout
         if not (layout.skips and keys):
@@ -188,7 +263,8 @@ class TiledAttend(nn.Module):
         """The size of an axis inside a tile."""
         for item, value in zip(self.layout.inputs, taken, strict=True):
             if axis in item.inner:
-                return int(value.size(item.inner.index(axis)))
+                size: int = value.size(item.inner.index(axis))
+                return size  # no int(): it may be symbolic
         return 1
 
     def run(self, tile: Tile, args: Sequence[Any]) -> tuple[Tensor, ...]:

@@ -71,13 +71,25 @@ def _accumulated(
     grads: Sequence[Tensor],
 ) -> list[Tensor]:
     """Gradients added up tile by tile."""
-    layout = owner.layout
     totals = [torch.zeros_like(args[n]) for n in wanted]
+    accumulate(owner, tiles, args, dict(zip(wanted, totals, strict=True)), grads)
+    return totals
+
+
+def accumulate(
+    owner: TiledAttend,
+    tiles: list[Tile],
+    args: Sequence[Any],
+    totals: dict[int, Tensor],
+    grads: Sequence[Tensor],
+) -> None:
+    """Add the gradients of some arguments to totals, tile by tile."""
+    layout = owner.layout
     for tile in tiles:
         taken = [
             item.detach() if isinstance(item, Tensor) else item for item in owner.taken(tile, args)
         ]
-        leaves = [taken[n].requires_grad_() for n in wanted]
+        leaves = [taken[n].requires_grad_() for n in totals]
         with torch.enable_grad():
             made = owner.computed(tile, taken)
         outer = [
@@ -90,7 +102,6 @@ def _accumulated(
         found = torch.autograd.grad(
             [item for item, _ in pairs], leaves, [grad for _, grad in pairs], allow_unused=True
         )
-        for total, n, grad in zip(totals, wanted, found, strict=True):
+        for (n, total), grad in zip(totals.items(), found, strict=True):
             if grad is not None:
                 give_back(total, grad, layout.inputs[n], layout, tile)
-    return totals
