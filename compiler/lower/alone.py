@@ -45,7 +45,7 @@ def graph(
     lse = None
     if with_lse:
         whole = Part(Type(Kind.REAL, node.type.axes), node, "lse")
-        lse = e.method("float", e.expand(attend.part(e, whole), axes))
+        lse = e.expand(attend.part(e, whole), axes)
     e.graph.output((e.method("type_as", result, placeholders[0]), lse))
     drop_unused(e.graph)
     return fx.GraphModule(torch.nn.Module(), e.graph)

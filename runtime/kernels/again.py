@@ -32,7 +32,7 @@ def differentiable(
         made = dense(*sizes, *arrays)
     inputs = [array for array, want in zip(arrays, wanted, strict=True) if want]
     pairs = [
-        (item, grad)
+        (item, grad.to(item.dtype))
         for item, grad in zip(made, grads, strict=True)
         if grad is not None and item is not None and item.requires_grad
     ]

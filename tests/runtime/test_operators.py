@@ -12,11 +12,13 @@ from typing import Any
 import attnc
 import pytest
 import torch
+from agreement import compiled, results, setting
 from attnc.compiler.tiling import ops as of_tiles
 from attnc.compiler.tiling import sizes
 from attnc.compiler.tiling.ops import tiled
 from attnc.runtime.kernels import ops as of_kernels
 from attnc.runtime.kernels.ops import attend, attend_back
+from references import CASES, Case
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -254,6 +256,21 @@ def test_transforms_take_the_dense_form(lowering: str, name: str) -> None:
         return run(x)
 
     both(jvp_compiled)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_dense_form_of_a_kernel_is_that_of_the_spec(case: Case) -> None:
+    item = setting(case, case.shapes[0], "dense")
+    try:
+        module = compiled(case, "cpu")
+    except attnc.LoweringRefused:
+        pytest.skip("an attend has no kernel")
+    call = {**item.inputs, **({"inject": item.inject} if item.inject else {})}
+    with torch.autograd.forward_ad.dual_level():
+        found = results(module(**call))
+    for name, wanted in results(item.module(**call)).items():
+        torch.testing.assert_close(found[name], wanted, rtol=1e-9, atol=1e-9)
 
 
 # -- training -----------------------------------------------------------------------------------
