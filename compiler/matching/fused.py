@@ -178,6 +178,8 @@ class _Matcher:
             case Map(op=op) if op in OPERATORS:
                 for arg in node.args:
                     self._scalar(arg, feature)
+            case ReadDim() | Read() if feature:
+                raise _Unfit(Refusal("a table is read inside of a sum over features", node))
             case ReadDim() | Read():
                 self._table(node)
             case Contract() | Reduce() if not feature:
