@@ -70,6 +70,18 @@ INLINE whole absolute(whole x) { return x < 0 ? -x : x; }
 INLINE real sign(real x) { return to_real((mask)(x > 0)) - to_real((mask)(x < 0)); }
 INLINE whole sign(whole x) { return (x < 0) - (x > 0); }
 
+// A number as it is once stored: what follows does not fuse with how it was made.
+INLINE real stored(real x) {
+#if defined(__AVX512F__) || defined(__AVX2__)
+  asm("" : "+v"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#elif defined(__x86_64__)
+  asm("" : "+x"(x));
+#endif
+  return x;
+}
+
 // The larger of two, where neither is odd: one instruction.
 INLINE real top(real a, real b) {
 #if defined(__AVX512F__)
