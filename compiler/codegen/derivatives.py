@@ -99,8 +99,12 @@ def _safely_divided(total: Node, made: Node, a: Node, b: Node) -> tuple[Node, No
     return part, at("neg", at("*", part, made))
 
 
-def _power(total: Node, made: Node, a: Node, b: Node) -> tuple[Node, Node | None]:
+def _power(total: Node, made: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
+    if isinstance(b, Const) and b.value == 0:
+        return None, None  # by the rule 0 / 0 where a is 0
     slope = at("*", b, at("**", a, at("-", b, real(1.0))))
+    if not isinstance(b, Const):
+        slope = _where(at("==", b, real(0.0)), real(0.0), slope)
     if isinstance(b, Const) or b.type.kind is not Kind.REAL:
         return at("*", total, slope), None
     log = _where(at(">", a, real(0.0)), at("log", at("max", a, real(1e-38))), real(0.0))
