@@ -67,7 +67,7 @@ class _Writer:
     def text(self) -> str:
         """The whole source."""
         template = _environment().get_template(self.template)
-        return template.render(prelude=_prelude(), **self.blocks()) + "\n"
+        return template.render(prelude=prelude(), **self.blocks()) + "\n"
 
     def blocks(self) -> dict[str, Any]:
         """What the template is filled with."""
@@ -592,7 +592,7 @@ def _lanes() -> Code:
 
 
 @cache
-def _prelude() -> Code:
+def prelude() -> Code:
     """The headers, in one text: what is built stands in one file."""
     names = ("vectors.hpp", "spans.hpp", "frame.hpp")
     return Code("\n".join((PLACE / name).read_text("utf-8") for name in names))

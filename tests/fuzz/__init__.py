@@ -1,0 +1,1 @@
+"""Random specs whose attends have kernels: drawn, built together, compared, and made small."""

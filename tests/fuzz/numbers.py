@@ -1,0 +1,266 @@
+"""Random numbers of pairs, as text, within the domains in which they are finite.
+
+Every operator that kernels compute is drawn: over sums of features, products of queries and keys,
+numbers by query, key, head and pair, tables, and positions.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+#: functions of any real; {a} is about 1 in size
+UNARY = (
+    "(-{a})",
+    "exp(-abs({a}))",
+    "exp(clip({a}, -4, 3))",
+    "exp({a} / 4)",
+    "expm1({a} / 3)",
+    "expm1(-abs({a}))",
+    "log(abs({a}) + 0.2)",
+    "log(1 + exp(min({a}, 50)))",
+    "log1p(abs({a}))",
+    "log1p({a} * {a})",
+    "sqrt(abs({a}) + 0.1)",
+    "sqrt(0.5 + {a} * {a})",
+    "abs({a})",
+    "{a} * sign({a} - 0.3)",
+    "({a} + floor({a} / 3))",
+    "({a} - 0.2 * ceil({a}))",
+    "(0.3 * round(2 * {a}) + {a})",
+    "real(int(3 * {a}))",
+    "tanh({a})",
+    "sigmoid({a})",
+    "relu({a})",
+    "leaky_relu({a})",
+    "leaky_relu({a}, 0.3)",
+    "gelu({a})",
+    "silu({a})",
+    "elu({a})",
+    "softplus({a})",
+    "softplus(4 * {a})",
+    "sin({a})",
+    "cos({a})",
+    "sin(20 * {a})",
+    "erf({a})",
+    "clip({a}, -1, 2)",
+    "max({a}, 0.1)",
+    "min({a}, 0.7)",
+    "({a}) ** 2",
+    "clip({a}, -20, 20) ** 3",
+    "0.1 * clip({a}, -9, 9) ** 4",
+    "({a}) ** 0",
+    "(abs({a}) + 0.2) ** 1.5",
+    "(abs({a}) + 0.2) ** -0.5",
+    "2 ** clip({a}, -3, 3)",
+    "1 / (1 + abs({a}))",
+    "1 / ({a} * {a} + 0.5)",
+    "detach({a})",
+    "({a} + detach({a}))",
+    "where({a} > 0, {a}, 2 * {a})",
+    "where({a} <= 0.5, tanh({a}), 0.5)",
+    "where(abs({a}) < 1, {a} * {a}, 2 * abs({a}) - 1)",
+    "where({a} == {a}, {a}, 0)",
+)
+BINARY = (
+    "({a} + {b})",
+    "({a} - {b})",
+    "{a} * {b}",
+    "{a} * tanh({b})",
+    "{a} / (1 + abs({b}))",
+    "{a} / ({b} * {b} + 0.5)",
+    "safe_div({a}, 1 + abs({b}))",
+    "safe_div({a}, round({b}))",
+    "max({a}, {b})",
+    "min({a}, {b})",
+    "clip({a}, -1, 1) * {b}",
+    "(abs({a}) + 0.3) ** tanh({b})",
+    "where({a} > {b}, {a}, {b})",
+    "where({a} >= 0 and {b} < 1, {a}, {b})",
+    "where(not ({a} < {b}) or {a} != {a}, {a} - {b}, 0)",
+    "log(exp(clip({a}, -9, 9)) + exp(clip({b}, -9, 9)))",
+    "({a} - {b}) ** 2",
+)
+#: functions of a real whose derivative by features is worth its own look
+FEATURES = (
+    "tanh({a})",
+    "sigmoid({a})",
+    "silu({a})",
+    "relu({a})",
+    "gelu({a})",
+    "elu({a})",
+    "softplus({a})",
+    "leaky_relu({a}, 0.1)",
+    "abs({a})",
+    "exp(-abs({a}))",
+    "exp({a} / 4)",
+    "log1p({a} * {a})",
+    "cos({a})",
+    "sin({a})",
+    "({a}) ** 2",
+    "erf({a})",
+    "{a} / (1 + abs({a}))",
+    "sqrt(0.1 + {a} * {a})",
+    "max({a}, 0.2)",
+    "clip({a}, -1, 1)",
+    "where({a} > 0, {a}, 0.1 * {a})",
+)
+
+
+@dataclass
+class Numbers:
+    """Draws reals of pairs.
+
+    same   whether the keys are the queries' own tokens
+    """
+
+    rng: random.Random
+    same: bool
+
+    def score(self) -> str:
+        """A score: mostly something that a query and a key make together."""
+        depth = self.rng.choice([0, 0, 1, 1, 2, 3])
+        made = self.real(depth, own=True)
+        factor = self.rng.choice(["", "", "", "1 * ", "0.3 * ", "3 * ", "sharp * ", "100 * "])
+        if factor == "100 * " and self.rng.random() < 0.5:
+            factor = "3000 * "
+        return f"{factor}({made})" if factor else made
+
+    def real(self, depth: int, own: bool = False) -> str:
+        """A real of a pair; `own`: a query and a key meet in it."""
+        if depth == 0:
+            return self.meeting() if own or self.rng.random() < 0.5 else self.leaf()
+        if self.rng.random() < 0.5:
+            return self.rng.choice(UNARY).format(a=self.real(depth - 1, own))
+        pair = [self.real(depth - 1, own), self.real(self.rng.randrange(depth))]
+        self.rng.shuffle(pair)
+        if self.rng.random() < 0.15:
+            return f"where({self.truth()}, {pair[0]}, {pair[1]})"
+        return self.rng.choice(BINARY).format(a=pair[0], b=pair[1])
+
+    def meeting(self) -> str:
+        """A sum over the features of a query and a key."""
+        pick = self.rng.random()
+        if pick < 0.4:
+            return self.rng.choice(
+                [
+                    "dot(q, k) / sqrt(d_head)",
+                    "dot(k, q) / d_head",
+                    "dot(q2, k2) / 2",
+                    "dot(q * u, k) / sqrt(d_head)",
+                    "dot(tanh(q), exp(-abs(k))) / sqrt(d_head)",
+                    "(dot(q, k) + dot(q2, k2)) / sqrt(d_head)",
+                    "(dot(q, k) + dot(q, k + 1)) / sqrt(d_head)",
+                ]
+            )
+        if pick < 0.55:
+            return self.rng.choice(
+                [
+                    "-dot(q - k, q - k) / d_head",
+                    "-sqrt(dot(q - k, q - k) + 0.1)",
+                    "-sum(abs(q - k)) / d_head",
+                    "sum(max(q, k)) / d_head",
+                    "sum(min(q, k)) / d_head",
+                    "exp(-dot(q - k, q - k) / d_head)",
+                ]
+            )
+        inner = self.features()
+        form = self.rng.choice(["dot(u, {})", "dot({}, u)", "sum({})", "dot(u, {}) / sqrt(d_head)"])
+        return form.format(self.rng.choice(FEATURES).format(a=inner))
+
+    def features(self) -> str:
+        """A vector of a pair, inside a sum."""
+        return self.rng.choice(
+            [
+                "(q + k)",
+                "(q + k)",
+                "(q - k)",
+                "(q + k + c)",
+                "(q * k)",
+                "(q * k + u)",
+                f"(q * {self.leaf()} + k)",
+                f"(q + k + {self.leaf()})",
+                f"(u * {self.leaf()} + k * q)",
+                "(tanh(q) - sigmoid(k))",
+                "(2 * q + tanh(k + q))",
+                f"{self.rng.choice(FEATURES).format(a='(q + k)')}",
+            ]
+        )
+
+    def leaf(self) -> str:
+        """A real that some token, head or pair has, or a table."""
+        forms = [
+            "by_query",
+            "by_key",
+            "by_head",
+            "sharp",
+            "real(i - j) / 20",
+            "real(abs(i - j)) ** 0.5 / 4",
+            "real(i % 3) * h",
+            "1 / (1 + abs(i - j))",
+            "by_head * (i - j) / 9",
+            "2 ** -real(h + 1)",
+            f"real({self.whole()}) / 8",
+            f"rel[{self.place('wide')}]",
+            f"rel[{self.place('wide')}]",
+            f"flat[{self.place('wide')}]",
+            f"slots_of[token(mem, {self.whole()})]",
+            f"slots_of[token(mem, {self.place('4')})]",
+            "pair_bias",
+            "(by_query + by_key)",
+            "1.5",
+        ]
+        if self.same:
+            forms += ["age[i]", "(age[i] - age[j])", "age[j]"]
+        return self.rng.choice(forms)
+
+    def whole(self) -> str:
+        """A small int of a pair."""
+        size = self.rng.randint(1, 6)
+        return self.rng.choice(
+            [
+                "(i - j)",
+                "abs(i - j)",
+                f"(i - j) // {size}",
+                f"(i - j) % {size}",
+                f"(j - i) // -{size}",
+                f"(j - i) % -{size}",
+                f"ceil_div(i - j, {size})",
+                f"min(i, j + {size})",
+                f"max(i, j) % {size}",
+                f"clip(i - j, -{size}, {size})",
+                f"sign(i - j) * {size}",
+                f"where(i > j, {size}, j - i)",
+                f"(i * j) % {size}",
+                f"(i - j) // (h + {size})",
+                "-abs(j - i)",
+                f"((i - j) % {size}) ** 2",
+                f"int(real(i - j) / {size})",
+                f"int(floor(real(i - j) / {size} + 0.5))",
+                f"int(i > j) * {size}",
+                f"(i + {size}) // (j + 1)",
+            ]
+        )
+
+    def place(self, size: str) -> str:
+        """A place in a table."""
+        whole = self.whole()
+        return self.rng.choice(
+            [f"clip({whole} + {size} // 2, 0, {size} - 1)", f"({whole}) % {size}"]
+        )
+
+    def truth(self) -> str:
+        """A bool of a pair."""
+        size = self.rng.randint(1, 6)
+        sign = self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
+        return self.rng.choice(
+            [
+                f"{self.whole()} {sign} {size}",
+                f"not ({self.whole()} {sign} {size})",
+                f"i > j or {self.whole()} {sign} 0",
+                f"(i > j) {self.rng.choice(['==', '!='])} (j % {size} == 0)",
+                f"by_query {sign} 0.1 * {size}",
+                f"by_key + by_query {sign if sign not in ('==', '!=') else '<'} 0",
+                "dot(q, k) > 0",
+            ]
+        )

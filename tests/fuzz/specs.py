@@ -1,0 +1,239 @@
+"""Random specs whose attends have kernels, of sizes on and beside the edges of blocks."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from masks import Masks
+from torch import Tensor
+
+from .numbers import Numbers
+
+WIDE = torch.float64
+#: groups have 24 and 48 queries, tiles of keys 8, 16, 64, batches of tiles 128 and 256
+LENGTHS = (1, 2, 3, 7, 15, 16, 17, 23, 24, 25, 31, 47, 48, 49, 63, 64, 65, 97, 127, 128, 129)
+LONG = (191, 193, 200, 255, 256, 257, 300)
+WIDTHS = (1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 20, 32, 33)
+MOST_NUMBERS = 4_000_000
+NORMALIZERS = (
+    *["softmax(s, j)"] * 10,
+    "softmax(2 * s, j)",
+    "softmax(tanh(s) * 3, j)",
+    "softmax(-abs(s), j)",
+    "softmax(relu(s) + 0.1 * s, j)",
+    "s",
+    "sigmoid(s)",
+    "relu(s) / 4",
+    "relu(s) ** 2",
+    "tanh(s)",
+    "exp(min(s, 2))",
+    "exp(-abs(s))",
+    "softplus(s)",
+    "s * sigmoid(s)",
+    "clip(s, 0, 1)",
+    "where(s > 0, s, 0.1)",
+    "abs(s) + 1",
+)
+HEADER = """attnc: 1
+name: drawn
+context: {context}
+dims: {{wide: 9}}
+inputs:
+  label: {{type: int, over: x, default: 0}}
+  flag: {{type: bool, over: x, default: true}}
+  age: {{type: real, over: x}}
+  pair_bias: {{type: real, over: [x, context]}}
+  pair_flag: {{type: bool, over: [x, context]}}
+  pair_count: {{type: int, over: [x, context]}}
+weights:
+  u: {{shape: [h, d_head]}}
+  c: {{shape: [d_head]}}
+  by_head: {{shape: [h]}}
+  sharp: {{shape: []}}
+  rel: {{shape: [h, wide]}}
+  flat: {{shape: [wide]}}
+  slots_of: {{shape: [h, mem]}}
+tokens:
+  mem: slots(4)
+project:
+  q: linear(x, to=[{q}])
+  k: linear(context, to=[{k}])
+  v: linear(context, to=[{v}])
+  q2: linear(x, to=[h, 3])
+  k2: linear(context, to=[{g}, 3])
+  by_query: linear(x, to=[h])
+  by_key: linear(context, to=[{g}])
+let:
+  part: detach(by_query)
+  chosen: argmax(detach(q2))
+"""
+INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The fields of one attend, as text; lse: whether its lse is read."""
+
+    score: str
+    mask: str
+    normalize: str
+    lse: bool = False
+
+    def text(self, name: str) -> str:
+        lines = [f'score: "{self.score}"', "value: v", f'normalize: "{self.normalize}"']
+        if self.mask != "true":
+            lines.append(f'mask: "{self.mask}"')
+        body = "".join(f"      {line}\n" for line in lines)
+        more = f"  {name}_lse: max({name}.lse, -50) / 9\n" if self.lse else ""
+        return f"  {name}:\n    attend:\n{body}{more}"
+
+    def result(self, name: str) -> str:
+        return f"{name} + by_head + {name}_lse" if self.lse else f"{name} + by_head"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A random spec, the sizes it is compiled for, and what it is called with.
+
+    starts   q_start and the like, as numbers or by example
+    """
+
+    seed: int
+    parts: tuple[Part, ...]
+    apart: bool
+    batch: int
+    queries: int
+    keys: int
+    dims: dict[str, int]
+    shared: dict[str, str]
+    starts: dict[str, Any] = field(default_factory=dict)
+    padded: bool = False
+
+    @property
+    def text(self) -> str:
+        """The spec, with what it uses of the header alone."""
+        attends = "".join(part.text(f"y{n}") for n, part in enumerate(self.parts))
+        results = " + ".join(
+            f"concat({part.result(f'y{n}')}, over=h)" for n, part in enumerate(self.parts)
+        )
+        header = HEADER.format(context="memory" if self.apart else "same", **self.shared)
+        lines = [line for line in header.splitlines() if not _is_unread(line, attends)]
+        kept = "\n".join(lines).replace("\ninputs:\nweights:", "\nweights:")
+        return f"{kept}\n{attends}out: {results}\n"
+
+    def numbers(self) -> int:
+        """How many numbers of pairs and features there are."""
+        pairs = self.batch * self.dims["heads"] * self.queries * self.keys
+        return pairs * (self.dims["d_head"] + 4)
+
+    def call(self) -> dict[str, Any]:
+        """The arguments; reals in float64."""
+        text = self.text
+        generator = torch.Generator().manual_seed(self.seed)
+        rng = random.Random(self.seed)
+        size = (self.batch, self.queries)
+        pairs = (self.batch, self.queries, self.keys)
+        made: dict[str, Any] = {"x": _normal(generator, *size, self.dims["d_model"])}
+        if self.apart:
+            made["context"] = _normal(generator, self.batch, self.keys, self.dims["d_model"])
+        label = torch.randint(3, size, generator=generator)
+        if rng.random() < 0.7:
+            label = label.sort(1)[0]
+        if rng.random() < 0.1:
+            label += 2**60
+        inputs: dict[str, Tensor] = {
+            "label": label,
+            "flag": torch.rand(size, generator=generator) < rng.choice([0.1, 0.5, 1.0]),
+            "age": _normal(generator, *size),
+            "pair_bias": _normal(generator, *pairs),
+            "pair_flag": torch.rand(pairs, generator=generator) < rng.choice([0.02, 0.5, 0.98]),
+            "pair_count": torch.randint(-2, 3, pairs, generator=generator),
+        }
+        made |= {name: value for name, value in inputs.items() if f"  {name}: {{" in text}
+        if self.padded:
+            ends = torch.randint(0, self.queries + 1, (self.batch, 1), generator=generator)
+            made["valid"] = torch.arange(self.queries) < ends
+            if self.apart:
+                ends = torch.randint(0, self.keys + 1, (self.batch, 1), generator=generator)
+                made["context_valid"] = torch.arange(self.keys) < ends
+        for name, start in self.starts.items():
+            made[name] = torch.tensor(start) if isinstance(start, list) else start
+        return made
+
+
+def _is_unread(line: str, attends: str) -> bool:
+    """Whether a line of the header declares an input that no attend reads."""
+    name = line.strip().partition(":")[0]
+    return name in INPUTS and not re.search(rf"\b{name}\b", attends)
+
+
+def _normal(generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=WIDE)
+
+
+def drawn(seed: int) -> Drawn:
+    """The spec, sizes and arguments of a seed."""
+    rng = random.Random(seed)
+    apart = rng.random() < 0.4
+    heads = rng.choice([1, 2, 2, 3, 4])
+    kv_heads = rng.choice([n for n in (1, 2, 3, 4) if heads % n == 0])
+    d_head, d_value = rng.choice(WIDTHS), rng.choice(WIDTHS)
+    lengths = LENGTHS if rng.random() < 0.85 else LONG
+    queries, keys = rng.choice(lengths), rng.choice(LENGTHS)
+    if not apart:
+        keys = queries
+    dims = {
+        "d_model": heads * d_value,
+        "heads": heads,
+        "kv_heads": kv_heads,
+        "d_head": d_head,
+        "d_value": d_value,
+    }
+    shared = {
+        "q": rng.choice(["h, d_head"] * 5 + ["d_head"]),
+        "k": rng.choice(["g, d_head"] * 4 + ["h, d_head", "d_head"]),
+        "v": rng.choice(["g, d_value"] * 4 + ["h, d_value", "d_value"]),
+        "g": rng.choice(["h", "g"]),
+    }
+    if shared["q"] == "d_head":  # else the result may have groups, but no heads
+        shared["v"] = "h, d_value"
+    starts: dict[str, Any] = {}
+    batch = rng.choice([1, 2, 3])
+    if rng.random() < 0.2:
+        starts["q_start"] = rng.choice([5, [3 * n + 1 for n in range(batch)]])
+    if rng.random() < 0.1:
+        starts["k_start"] = rng.choice([2, [2 * n for n in range(batch)]])
+    if rng.random() < 0.05:
+        starts["head_start"] = 3
+    parts = [_part(rng, apart) for _ in range(rng.choice([1, 1, 1, 2]))]
+    made = Drawn(
+        seed,
+        tuple(parts),
+        apart,
+        batch,
+        queries,
+        keys,
+        dims,
+        shared,
+        starts,
+        rng.random() < 0.3,
+    )
+    while made.numbers() > MOST_NUMBERS:
+        made = replace(made, queries=max(1, made.queries * 2 // 3), keys=max(1, made.keys * 2 // 3))
+    return made
+
+
+def _part(rng: random.Random, apart: bool) -> Part:
+    masks = Masks(rng, tables=not apart, lists=False)
+    pick = rng.random()
+    mask = "true" if pick < 0.2 else masks.mask(rng.choice([0, 1, 2, 3]))
+    if pick > 0.85:
+        more = rng.choice(["pair_flag", "pair_count > 0", "pair_count == i % 3"])
+        mask = f"({mask}) {rng.choice(['and', 'or'])} {more}"
+    normalize = rng.choice(NORMALIZERS)
+    score = Numbers(rng, not apart).score()
+    return Part(score, mask, normalize, normalize.startswith("softmax(s") and rng.random() < 0.3)

@@ -1,0 +1,57 @@
+"""Generated kernels of random specs as accurate as the dense form; specs that once were not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fuzz.campaign
+import pytest
+from compilers import needs_compiler
+from fuzz.compare import judged, verdicts
+from fuzz.specs import Drawn, Part
+
+#: seeds of the usual run, and how many of them have no kernel at most
+SEEDS, CHUNK, REFUSED = 100, 25, 0.15
+
+
+def spec(
+    score: str, mask: str = "true", normalize: str = "softmax(s, j)", lse: bool = False, **more: int
+) -> Drawn:
+    """A spec of one attend, at sizes that no block divides."""
+    sizes = {"batch": 2, "queries": 27, "keys": 70, **more}
+    dims = {"d_model": 10, "heads": 2, "kv_heads": 1, "d_head": 5, "d_value": 5}
+    shared = {"q": "h, d_head", "k": "g, d_head", "v": "g, d_value", "g": "h"}
+    part = Part(score, mask, normalize, lse)
+    return Drawn(0, (part,), apart=True, dims=dims, shared=shared, **sizes)
+
+
+#: what a failure taught, by name
+ONCE_WRONG = {
+    "the only key of a steep row": spec("3000 * dot(q - k, k - q)", "j == i + 20"),
+    "nothing to the power 0": spec("(dot(q, k) * real(i % 2)) ** 0", normalize="s"),
+    "nothing to powers of pairs": spec(
+        "(dot(q, k) * real(i % 2)) ** real((i - j) % 2)", normalize="s"
+    ),
+    "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
+}
+
+
+@pytest.fixture(autouse=True)
+def hasty_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kernels built fast, and kept by nobody."""
+    monkeypatch.setenv("ATTNC_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("ATTNC_CXX", str(fuzz.campaign.HASTY))
+
+
+@needs_compiler
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_random_specs_are_as_accurate_as_the_dense_form(first: int) -> None:
+    found = verdicts(range(first, first + CHUNK))
+    assert [verdict for verdict in found if verdict.failed] == []
+    assert sum(bool(verdict.refused) for verdict in found) <= REFUSED * CHUNK
+
+
+@needs_compiler
+def test_what_once_was_wrong_is_right() -> None:
+    found = zip(ONCE_WRONG, judged(list(ONCE_WRONG.values())), strict=True)
+    assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
