@@ -345,7 +345,7 @@ class _Backward(_Writer):
             case _:
                 at = f"row_unit * {item.width}"
         found = [f"float* const grad_{k} = (float*)grads[{k}] + {at};"]
-        if item.leaf.domain == "head" and not item.leaf.table:
+        if _is_of_head(item):
             found.append(f"real heads_{k}[{item.width}] = {{}};")
         return _if_wanted(item, found)
 
@@ -426,7 +426,7 @@ class _Backward(_Writer):
                 at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
                 line = f"store({at}, {part});"
             case _:
-                line = f"heads_{k}[0] += {part};"
+                line = f"some_{k}[0] += {part};"
         return _if_wanted(item, [line])
 
     def spread(self, term: Node) -> str:
@@ -496,20 +496,25 @@ class _Backward(_Writer):
             case "pair", _:
                 at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
                 return "", f"store({at}, load({at}) + {part});", ""
-        return "", f"heads_{k}[{'d' if item.is_vector else '0'}] += {part};", ""
+        return "", f"some_{k}[{'d' if item.is_vector else '0'}] += {part};", ""
 
     def group_starts(self, item: Held) -> str:
-        """Cotangents of a group of queries, summed over the keys of a batch."""
+        """Cotangents of a group of queries, or of a head by one, summed over the keys of a batch."""
+        k = item.place
+        if _is_of_head(item):
+            return "\n".join(_if_wanted(item, [f"real some_{k}[{item.width}] = {{}};"]))
         if not _is_row_number(item):
             return ""
-        k = item.place
         return "\n".join(_if_wanted(item, [f"real queries_{k}[GROUP] = {{}};"]))
 
     def group_ends(self, item: Held) -> str:
         """Put them where they belong."""
+        k = item.place
+        if _is_of_head(item):
+            add = f"for (long d = 0; d < {item.width}; ++d) heads_{k}[d] += some_{k}[d];"
+            return "\n".join(_if_wanted(item, [add]))
         if not _is_row_number(item):
             return ""
-        k = item.place
         add = f"for (long r = 0; r < count; ++r) grad_{k}[first + r] += sum_of(queries_{k}[r]);"
         return "\n".join(_if_wanted(item, [add]))
 
@@ -533,7 +538,7 @@ class _Backward(_Writer):
 
     def unit_ends(self, item: Held) -> str:
         """What was summed over a head."""
-        if item.leaf.domain != "head" or item.leaf.table or item.kind is not Kind.REAL:
+        if not _is_of_head(item):
             return ""
         k = item.place
         add = f"for (long d = 0; d < {item.width}; ++d) grad_{k}[d] = sum_of(heads_{k}[d]);"
@@ -549,6 +554,11 @@ _SPREAD = """for (long r = 0; r < count; ++r)
     }}
     {after}
   }}"""
+
+
+def _is_of_head(item: Held) -> bool:
+    """Whether cotangents are summed over all pairs of a head: in parts, so that they stay accurate."""
+    return item.leaf.domain == "head" and not item.leaf.table and item.kind is Kind.REAL
 
 
 def _is_row_number(item: Held) -> bool:
