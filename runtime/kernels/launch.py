@@ -33,6 +33,11 @@ def forward(
     batch, heads, queries, _ = sizes
     out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=torch.float32)
     stats = torch.empty((3, batch, heads, queries) if kernel.softmax else 0)
+    if 0 in sizes:  # no pairs: nothing is read, arrays without numbers have no place
+        out.zero_()
+        stats.zero_()
+        stats[:1] = -torch.inf
+        return out, stats
     _call(attend(kernel), held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
     return out, stats
 
@@ -60,17 +65,18 @@ def backward(
     if kernel.softmax:
         extra += [stats[1], stats[2], out, lse_grad]
     threads = torch.get_num_threads()
-    units = batch * heads
+    units = max(1, batch * heads)
     stretches = 1 if units >= threads else -(-2 * threads // units)
     stretches = max(1, min(stretches, -(-keys // KEYS)))
     grads = [
         _room(item, sizes, stretches) if want and item.real else None
         for item, want in zip(kernel.arguments, wanted, strict=True)
     ]
-    told = "".join(f"#define WANT_{n} {int(g is not None)}\n" for n, g in enumerate(grads))
-    library = load(told + kernel.sources.backward, name=kernel.name)
-    function = library.function("attend_back", *_ARGUMENTS)
-    _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
+    if 0 not in sizes:
+        told = "".join(f"#define WANT_{n} {int(g is not None)}\n" for n, g in enumerate(grads))
+        library = load(told + kernel.sources.backward, name=kernel.name)
+        function = library.function("attend_back", *_ARGUMENTS)
+        _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
     return [
         None if grad is None else _gradient(grad, item, sizes, array.shape).to(array.dtype)
         for grad, item, array in zip(grads, kernel.arguments, arrays, strict=True)

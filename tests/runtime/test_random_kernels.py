@@ -32,6 +32,16 @@ ONCE_WRONG = {
     "nothing to powers of pairs": spec(
         "(dot(q, k) * real(i % 2)) ** real((i - j) % 2)", normalize="s"
     ),
+    "no examples": spec("dot(q, k)", batch=0),
+    "no queries": spec("dot(q, k)", queries=0, lse=True),
+    "no keys": spec("dot(q, k)", keys=0, lse=True),
+    "no keys, no softmax": spec("dot(q, k)", keys=0, normalize="sigmoid(s)"),
+    "one pair": spec("dot(q, k)", batch=1, queries=1, keys=1, lse=True),
+    "rows without keys": spec("dot(q, k)", "i % 3 == 1 and j > 60", lse=True),
+    "no pair at all": spec("dot(q, k)", "i > 100", lse=True),
+    "absent by its score": spec("dot(q, k) + log(real((i + j) % 3))", lse=True),
+    "rows absent by their scores": spec("dot(q, k) + log(real(i % 2))", lse=True),
+    "a logarithm of nothing": spec("log(relu(dot(q, k)))", lse=True),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
 }
 
