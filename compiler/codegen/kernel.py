@@ -86,7 +86,6 @@ class _Writer:
             ),
             "classify": self.classify(),
             "terms": _lines(map(self.term, self.match.terms)),
-            "score": self.pair(self.match.root, "s"),
         }
 
     # -- leaves -----------------------------------------------------------------------------
@@ -109,11 +108,23 @@ class _Writer:
             return found.feature(self.index)
         return node.name if isinstance(node, Param) else None
 
-    def pair(self, node: Node, name: str) -> Code:
-        """Statements that give a number of a pair a name."""
-        made = _Pairs(self)
-        value = made.value(node)
-        return Code(f"{made.code}\nconst {made.type_of(node)} {name} = {value};")
+    def weighing(self, made: _Pairs) -> Node:
+        """Write the score of WIDTH pairs (the weight where it is no softmax) as `s`; what it is.
+
+        Where a score may be -inf, `alive` says which are not: the others are not there.
+        """
+        root = self.match.root
+        value, given = made.value(root), self.match.given
+        if given is not None:
+            made.lines.append(f"const mask alive = (mask)({made.value(given)} > -INF);")
+            if given is not root:
+                value = f"choose(alive, {value}, all({self.absent()}))"
+        made.lines.append(f"const real s = {value};")
+        return root
+
+    def absent(self) -> Code:
+        """The score, or weight, of a pair that is not there."""
+        return Code("-INF" if self.match.weight is None else "0.0f")
 
     # -- blocks -----------------------------------------------------------------------------
 
@@ -213,9 +224,11 @@ class _Forward(_Writer):
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
-        absent = Code("-INF" if self.match.weight is None else "0.0f")
+        made = _Pairs(self)
+        self.weighing(made)
         return super().blocks() | {
-            "absent": absent,
+            "score": made.code,
+            "absent": self.absent(),
             "visible": self.visible(),
             "packs": _lines(line for item in keys for line in self.packs(item)),
             "packing": _lines(map(self.packing, keys)),
@@ -378,15 +391,16 @@ class _Backward(_Writer):
         """The score of WIDTH pairs (the weight where it is no softmax), and what follows from it."""
         made = _Pairs(self)
         plain = self.match.weight is None
-        root = self.match.root
-        value = made.value(root)
-        score = Code(f"{made.code}\nconst real s = {value};")
+        root = self.weighing(made)
+        score = made.code
         made.lines.clear()
         wanted = [*self.terms, *(node for node in walk(root) if self.is_number(node))]
         found = adjoints(root, DS if plain else DW, dict.fromkeys(wanted))
         lines: list[str] = []
         for node, part in found.items():
             name = made.value(part)
+            if self.match.given is not None:
+                name = f"choose(alive, {name}, all(0.0f))"
             put = self.put(node, f"(partial ? choose(seen, {name}, all(0.0f)) : {name})", made)
             lines += [*made.lines, *put]
             made.lines.clear()

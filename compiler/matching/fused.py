@@ -36,7 +36,7 @@ from ...dsl.core import (
     operands,
 )
 from ...dsl.elaborate.typing import pointwise
-from ..normalizer import softmax_argument, uses_scores
+from ..normalizer import may_be_absent, softmax_argument, uses_scores
 from ..program import Program
 from .refusal import Refusal, whole_rows
 
@@ -74,6 +74,7 @@ class Match:
 
     score       of a pair, before the normaliser
     mask        bool of a pair, or None
+    given       the score as it is given, where it may be -inf: then a pair is not there; else None
     weight      None for softmax, else the weight of a pair
     value       leaf of the values
     leaves      everything that is read, `value` first
@@ -83,6 +84,7 @@ class Match:
     query: Axis
     key: Axis
     score: Node
+    given: Node | None
     mask: Node | None
     weight: Node | None
     value: Leaf
@@ -138,13 +140,15 @@ class _Matcher:
         mask = self.source.mask
         if isinstance(mask, Const):
             mask = None if mask.value else mask
-        for item in (score if weight is None else weight, mask):
+        given = self.source.score if may_be_absent(self.source.score) else None
+        for item in (score if weight is None else weight, given, mask):
             if item is not None:
                 self._scalar(item)
         return Match(
             self.query,
             self.key,
             score,
+            given,
             mask,
             weight,
             value,

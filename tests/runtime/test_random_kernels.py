@@ -42,6 +42,8 @@ ONCE_WRONG = {
     "absent by its score": spec("dot(q, k) + log(real((i + j) % 3))", lse=True),
     "rows absent by their scores": spec("dot(q, k) + log(real(i % 2))", lse=True),
     "a logarithm of nothing": spec("log(relu(dot(q, k)))", lse=True),
+    "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
+    "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
 }
 
