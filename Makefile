@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo docs test test-all lint format clean
+.PHONY: install demo docs test test-all fuzz sanitize lint format clean
 
 install: $(STAMP)
 
@@ -37,6 +37,19 @@ test: lint
 
 test-all: lint
 	$(BIN)/pytest -n 2 -q
+
+# Random specs, by their kernels and densely: `make fuzz FROM=0 SEEDS=1000`.
+FROM ?= 0
+SEEDS ?= 1000
+fuzz: install
+	cd tests && ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS)
+
+# The same, and the library, with kernels that stop at what C++ leaves undefined.
+sanitize: SANITIZER = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc ATTNC_SANITIZE=1 CXX=g++ OMP_NUM_THREADS=2
+sanitize: install
+	$(SANITIZER) $(BIN)/pytest -n 2 -q tests/runtime/test_kernels.py
+	cd tests && $(SANITIZER) ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

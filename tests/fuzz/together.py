@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from attnc.compiler.codegen.kernel import prelude
 from attnc.runtime.kernels import attend
+from attnc.runtime.kernels.errors import BuildFailed
 from attnc.runtime.kernels.library import Function
 from attnc.runtime.kernels.loading import load
+from attnc.runtime.kernels.settings import settings
 
 _ENTRY = re.compile(r'extern "C" void (\w+)\(')
 _MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
-_FEW = 50
+#: kernels in one source, and where the sanitizers make each long
+_FEW, _FEWER = 50, 6
 
 
 class Together:
@@ -43,8 +46,10 @@ class Together:
     def build(self) -> None:
         """Build what was collected, some kernels at a time."""
         wanted = [source for source in self.sources if source not in self.functions]
-        for start in range(0, len(wanted), _FEW):
-            self._build(wanted[start : start + _FEW])
+        few = _FEWER if settings().sanitize else _FEW
+        for start in range(0, len(wanted), few):
+            with suppress(BuildFailed):  # then each is built by itself, when it is called
+                self._build(wanted[start : start + few])
 
     def _build(self, sources: list[str]) -> None:
         texts = [_renamed(source, place) for place, source in enumerate(sources)]
