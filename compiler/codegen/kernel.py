@@ -30,8 +30,9 @@ from ...dsl.core import (
     walk,
 )
 from ..matching.fused import Match
+from .algebra import Fractions, fractions
 from .derivatives import adjoints, of_term
-from .expressions import Code, Spans, Statements
+from .expressions import Code, Spans, Statements, number
 from .leaves import Held, held, is_product, padded, query_side
 
 PLACE = Path(__file__).parent / "cpp"
@@ -63,11 +64,14 @@ class _Writer:
         self.held = held(match)
         self.by_node = {item.leaf.node: item for item in self.held}
         self.terms = {term: f"term_{place}" for place, term in enumerate(match.terms)}
+        found = ((term, fractions(term, match)) for term in match.terms)
+        self.fractions = {term: made for term, made in found if made is not None}
 
     def text(self) -> str:
         """The whole source."""
         template = _environment().get_template(self.template)
-        return template.render(prelude=prelude(), **self.blocks()) + "\n"
+        text = prelude(bool(self.fractions))
+        return template.render(prelude=text, **self.blocks()) + "\n"
 
     def blocks(self) -> dict[str, Any]:
         """What the template is filled with."""
@@ -78,7 +82,9 @@ class _Writer:
             "softmax": self.match.weight is None,
             "lanes": _lanes(),
             "arrays": _lines(item.array() for item in self.held),
-            "row_loads": _lines(item.load_rows() for item in rows),
+            "row_loads": _lines(
+                (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
+            ),
             "row_spans": _lines(
                 f"const Span span_{item.place} = {_row_span(item)};"
                 for item in rows
@@ -171,10 +177,44 @@ class _Writer:
             return (
                 f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {width});"
             )
+        loop = self.loop(term, name)
+        if term not in self.fractions:
+            return loop
+        sums = self.sums(term)
+        tile = f"tiles_{sums} + {self.index} * {self.fractions[term].type}::TILE"
+        made = f"{sums}.scores({name} + n * LANES, LD, tile, form, count);"
+        return _FORMS.format(tile=tile, sums=sums, made=made, loop=loop)
+
+    def loop(self, term: Node, name: str) -> str:
+        """A sum over features, one after the other."""
         made = Statements(self.feature, "f")
         value = _factors(made, term)
         return _LOOP.format(name=name, width=_width(term), code=made.code, value=value)
 
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sums(self, term: Node) -> str:
+        """What adds up the fractions of a term."""
+        return self.terms[term].replace("term", "sums")
+
+    def sum_rows(self, term: Node) -> str:
+        """The weights, and the queries of a group."""
+        found, sums = self.fractions[term], self.sums(term)
+        weight = "nullptr" if found.weight is None else f"x{self.by_node[found.weight].place}"
+        row = f"x{self.by_node[found.row.leaf].place}, count, centre_{sums}"
+        factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
+        return f"{sums}.weights({weight});\n{sums}.rows({row}, {factors});"
+
+
+_FORMS = """{{
+  const float* const tile = {tile};
+  const int form = {sums}.form(tile);
+  if (form != EXACT) {{
+    {made}
+  }} else {{
+    {loop}
+  }}
+}}"""
 
 _LOOP = """for (long r = 0; r < count; ++r) {{
   real made[COLS] = {{}};
@@ -230,11 +270,62 @@ class _Forward(_Writer):
             "score": made.code,
             "absent": self.absent(),
             "visible": self.visible(),
-            "packs": _lines(line for item in keys for line in self.packs(item)),
-            "packing": _lines(map(self.packing, keys)),
-            "rooms": _lines((*map(self.room, self.held), *map(_term_room, self.terms.values()))),
-            "pointers": _lines(line for item in self.held for line in self.pointers(item)),
+            "packs": _lines(
+                (
+                    *(line for item in keys for line in self.packs(item)),
+                    *map(self.sum_packs, self.fractions),
+                )
+            ),
+            "packing": _lines(
+                (*map(self.packing, keys), *map(self.sum_packing, self.fractions)),
+            ),
+            "rooms": _lines(
+                (
+                    *map(self.room, self.held),
+                    *map(_term_room, self.terms.values()),
+                    *(f"{made.type} {self.sums(t)}(GROUP);" for t, made in self.fractions.items()),
+                )
+            ),
+            "pointers": _lines(
+                (
+                    *(line for item in self.held for line in self.pointers(item)),
+                    *map(self.sum_pointers, self.fractions),
+                )
+            ),
         }
+
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sum_packs(self, term: Node) -> str:
+        """Memory for the exponentials of the keys of all heads, and for their centres."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        slots = f"a{k}.batches(B) * a{k}.heads(H)"
+        return (
+            f"const Pack<float> packed_{sums}({slots}, tiles * {found.type}::TILE);\n"
+            f"const Pack<float> centres_{sums}({slots}, {found.type}::PADDED);"
+        )
+
+    def sum_packing(self, term: Node) -> str:
+        """Make them: centres by head, exponentials by tile."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        return _SUM_PACKING.format(
+            k=k,
+            sums=sums,
+            type=found.type,
+            width=found.width,
+            by=number(found.key.factor),
+        )
+
+    def sum_pointers(self, term: Node) -> str:
+        """Those of a head."""
+        sums, k = self.sums(term), self.by_node[self.fractions[term].key.leaf].place
+        slot = f"a{k}.slot(b, h, H)"
+        return (
+            f"const float* const tiles_{sums} = packed_{sums}.of({slot});\n"
+            f"const float* const centre_{sums} = centres_{sums}.of({slot});"
+        )
 
     def packs(self, item: Held) -> list[str]:
         """Memory for the keys of all heads."""
@@ -288,6 +379,19 @@ class _Forward(_Writer):
         return [f"const {item.stored}* const x{k} = a{k}.of(b, h);"]
 
 
+_SUM_PACKING = """#pragma omp for
+for (long slot = 0; slot < a{k}.batches(B) * a{k}.heads(H); ++slot) {{
+  float* const to = centres_{sums}.of(slot);
+  std::fill(to, to + {type}::PADDED, 0.0f);
+  centre_keys(to, a{k}.at + slot / a{k}.heads(H) * a{k}.by_batch + slot % a{k}.heads(H) * a{k}.by_head, a{k}.by_key, {width}, M);
+}}
+#pragma omp for
+for (long u = 0; u < a{k}.batches(B) * a{k}.heads(H) * tiles; ++u) {{
+  const long slot = u / tiles, t = u % tiles;
+  {type}::keys(packed_{sums}.of(slot) + t * {type}::TILE, p{k}.of(slot) + t * LANES * {width}, centres_{sums}.of(slot), {by}, std::min<long>(LANES, M - t * LANES));
+}}"""
+
+
 class _Backward(_Writer):
     index = "n"
     template = "backward.cpp.jinja"
@@ -301,6 +405,7 @@ class _Backward(_Writer):
                 (
                     *(line for item in self.held for line in self.rooms(item)),
                     *map(_term_room, self.terms.values()),
+                    *map(self.sum_rooms, self.fractions),
                 )
             ),
             "pointers": _lines(
@@ -383,7 +488,50 @@ class _Backward(_Writer):
             if self.is_spread(item):
                 clear = f"std::fill(keys_{k} + n * LANES * {width}, keys_{k} + (n + 1) * LANES * {width}, 0.0f);"
                 lines += _if_wanted(item, [clear])
-        return Code("for (long n = 0; n < many; ++n) {\n" + "\n".join(lines) + "\n}")
+        loads = "for (long n = 0; n < many; ++n) {\n" + "\n".join(lines) + "\n}"
+        return Code("\n".join((loads, *map(self.sum_keys, self.fractions))))
+
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sum_rooms(self, term: Node) -> str:
+        """Memory of a thread for the exponentials of a batch of tiles, and for their centre."""
+        found, sums = self.fractions[term], self.sums(term)
+        return (
+            f"{found.type} {sums}(GROUP);\n"
+            f"{_room(f'tiles_{sums}', 'float', f'BATCH * {found.type}::TILE')}\n"
+            f"float centre_{sums}[{found.type}::PADDED] = {{}};"
+        )
+
+    def sum_keys(self, term: Node) -> str:
+        """Make them."""
+        found, sums = self.fractions[term], self.sums(term)
+        k, width = self.by_node[found.key.leaf].place, found.width
+        to = f"tiles_{sums} + n * {found.type}::TILE, x{k} + n * LANES * {width}, centre_{sums}"
+        there = f"{number(found.key.factor)}, std::min<long>(LANES, M - (t0 + n) * LANES)"
+        return (
+            f"centre_tiles(centre_{sums}, x{k}, {width}, many);\n"
+            f"for (long n = 0; n < many; ++n) {found.type}::keys({to}, {there});"
+        )
+
+    def sum_spread(self, term: Node, name: str, loop: str) -> str:
+        """From the cotangents of a term to those of its leaves."""
+        found, sums = self.fractions[term], self.sums(term)
+        row, key = (self.by_node[part.leaf] for part in (found.row, found.key))
+        weight = None if found.weight is None else self.by_node[found.weight]
+        wanted = ["0" if item is None else f"WANT_{item.place}" for item in (row, key, weight)]
+        targets = (
+            (row, f"grad_{row.place} + first * {padded(row.width)}", "float"),
+            (key, f"keys_{key.place} + n * {key.width} * LANES", "float"),
+            (weight, f"heads_{weight.place}" if weight else "", "real"),
+        )
+        lines = [f"{kind}* to_{side} = nullptr;" for side, (_, _, kind) in enumerate(targets)]
+        for side, (item, at, _) in enumerate(targets):
+            if item is not None:
+                lines += _if_wanted(item, [f"to_{side} = {at};"])
+        factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
+        made = f"{sums}.spread<{', '.join(wanted)}>({name} + n * LANES, LD, tile, form, count, {factors}, to_0, to_1, to_2);"
+        tile = f"tiles_{sums} + n * {found.type}::TILE"
+        return _FORMS.format(tile=tile, sums=sums, made="\n".join([*lines, made]), loop=loop)
 
     # -- cotangents -------------------------------------------------------------------------
 
@@ -480,13 +628,14 @@ class _Backward(_Writer):
             parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})")
             for lines, texts in zip((before, inside, after), parts, strict=True):
                 lines += _if_wanted(item, [texts]) if texts else []
-        return _SPREAD.format(
+        loop = _SPREAD.format(
             name=name,
             width=_width(term),
             before="\n".join(before),
             inside="\n".join(inside),
             after="\n".join(after),
         )
+        return loop if term not in self.fractions else self.sum_spread(term, name, loop)
 
     def feature_put(self, item: Held, part: str) -> tuple[str, str, str]:
         """Before, for and after the vectors of a tile: add to the cotangents of a leaf."""
@@ -616,9 +765,9 @@ def _lanes() -> Code:
 
 
 @cache
-def prelude() -> Code:
+def prelude(with_fractions: bool) -> Code:
     """The headers, in one text: what is built stands in one file."""
-    names = ("vectors.hpp", "spans.hpp", "frame.hpp")
+    names = ["vectors.hpp", "spans.hpp", "frame.hpp", *["fractions.hpp"] * with_fractions]
     return Code("\n".join((PLACE / name).read_text("utf-8") for name in names))
 
 
