@@ -28,17 +28,22 @@ INLINE real bottom(real a, real b) {
 #endif
 }
 
-// About 1 / x, and what it is to be multiplied by to make it exact: x (2 - d x), Newton's step.
-struct Inverse {
-  real x, step;
-};
-
-INLINE Inverse inverse(real d) {
+// n / d to an ulp or so, for d from 1e-38 to 1e38.
+INLINE real quotient(real n, real d) {
 #if defined(__AVX512F__)
-  real x = (real)_mm512_rcp14_ps((__m512)d);
-  return {x, 2.0f - d * x};
+  const real x = (real)_mm512_rcp14_ps((__m512)d), y = n * x;
+  return y + y * (1.0f - d * x);
 #else
-  return {1.0f / d, all(1.0f)};
+  return n / d;
+#endif
+}
+
+INLINE real reciprocal(real d) {
+#if defined(__AVX512F__)
+  const real x = (real)_mm512_rcp14_ps((__m512)d);
+  return x + x * (1.0f - d * x);
+#else
+  return 1.0f / d;
 #endif
 }
 
@@ -112,12 +117,14 @@ struct Sums {
   static constexpr long PADDED = (D + 15) / 16 * 16, SIDES = TANH ? 2 : 1;
   // of a tile of keys: e^z, tanh b, the largest z of each feature, of all, and the largest |tanh b|
   static constexpr long TILE = SIDES * D * LANES + PADDED + 16;
+  // so many are added up at once: a sum of few has less rounding
+  static constexpr long SHORT = 16;
   static constexpr float SCALE = TANH ? 2.0f : -1.0f;
 
   Room room;
   float *half, *folded, *near, *weighted;  // of queries: e^z / 2, e^z / u, tanh a, u tanh a
   float u[PADDED], inverse_u[PADDED], logs[PADDED], slopes[PADDED], row_tops[PADDED];
-  float unit, total, row_top, row_near, least;
+  float starts[PADDED / SHORT], unit, row_top, row_near, least;
   bool fits;
 
   const float* weights_at = nullptr;
@@ -146,13 +153,15 @@ struct Sums {
     std::frexp(most, &exponent);
     unit = fits && most > 0 ? std::ldexp(1.0f, std::max(-120, std::min(exponent, 120))) : 0.0f;
     const float one = unit > 0 ? 1.0f / unit : 0.0f;
-    double sum = 0;
     for (long d = 0; d < PADDED; ++d) {
       slopes[d] = d < D ? (from ? from[d] : 1.0f) : 0.0f;
       u[d] = slopes[d] * one;
-      sum += u[d];
     }
-    total = (float)sum;
+    for (long d0 = 0; d0 < PADDED; d0 += SHORT) {
+      double sum = 0;
+      for (long d = d0; d < d0 + SHORT; ++d) sum += u[d];
+      starts[d0 / SHORT] = (float)-sum;
+    }
     for (long d = 0; d < PADDED; d += WIDTH) {
       const real x = load(u + d), size = top(absolute(x), all(LEAST_WEIGHT));
       store(inverse_u + d, 1.0f / choose((mask)(x < 0.0f), -size, size));
@@ -242,59 +251,52 @@ struct Sums {
   template <int FORM, int R>
   inline __attribute__((always_inline)) void score(float* to, long ld, const float* tile, long row) const {
     const float* const second = tile + D * LANES;
-    real made[R][COLS] = {};
-    long d = 0;
-    for (; d + 2 <= D; d += 2) {
-      real f[COLS], g[COLS];
-      for (int c = 0; c < COLS; ++c) {
-        const float* const at = (FORM == NEAR ? second : tile) + d * LANES + c * WIDTH;
-        f[c] = load(at);
-        g[c] = load(at + LANES);
+    // FAST makes sum u / (EF + 1), WIDE twice that, NEAR what is wanted
+    const float share = unit * (FORM == NEAR ? 1.0f : (TANH ? -1.0f : 0.5f) * (FORM == FAST ? 2.0f : 1.0f));
+    for (long d0 = 0; d0 < D; d0 += SHORT) {
+      real made[R][COLS];
+      for (int r = 0; r < R; ++r)
+        for (int c = 0; c < COLS; ++c) made[r][c] = all(TANH && FORM != NEAR ? starts[d0 / SHORT] * (FORM == FAST ? 0.5f : 1.0f) : 0.0f);
+      for (long d = d0; d < std::min(D, d0 + SHORT) / 2 * 2; d += 2) {
+        real f[COLS], g[COLS];
+        for (int c = 0; c < COLS; ++c) {
+          const float* const at = (FORM == NEAR ? second : tile) + d * LANES + c * WIDTH;
+          f[c] = load(at);
+          g[c] = load(at + LANES);
+        }
+        for (int r = 0; r < R; ++r)
+          for (int c = 0; c < COLS; ++c) {
+            const long p = row + r * PADDED + d;
+            if constexpr (FORM == FAST) {
+              const real s = folded[p] * f[c] + inverse_u[d], t = folded[p + 1] * g[c] + inverse_u[d + 1];
+              made[r][c] += quotient(s + t, s * t);
+            } else if constexpr (FORM == WIDE) {
+              const real s = bottom(half[p] * f[c] + 0.5f, all(LARGE)), t = bottom(half[p + 1] * g[c] + 0.5f, all(LARGE));
+              made[r][c] += quotient(u[d] * t + u[d + 1] * s, s * t);
+            } else {
+              const real s = near[p] * f[c] + 1.0f, t = near[p + 1] * g[c] + 1.0f;
+              made[r][c] += quotient((u[d] * f[c] + weighted[p]) * t + (u[d + 1] * g[c] + weighted[p + 1]) * s, s * t);
+            }
+          }
+      }
+      if (D % 2 && d0 + SHORT >= D) {
+        const long d = D - 1;
+        for (int c = 0; c < COLS; ++c) {
+          const real f = load((FORM == NEAR ? second : tile) + d * LANES + c * WIDTH);
+          for (int r = 0; r < R; ++r) {
+            const long p = row + r * PADDED + d;
+            if constexpr (FORM == FAST) made[r][c] += reciprocal(folded[p] * f + inverse_u[d]);
+            else if constexpr (FORM == WIDE) made[r][c] += quotient(all(u[d]), bottom(half[p] * f + 0.5f, all(LARGE)));
+            else made[r][c] += quotient(u[d] * f + weighted[p], near[p] * f + 1.0f);
+          }
+        }
       }
       for (int r = 0; r < R; ++r)
         for (int c = 0; c < COLS; ++c) {
-          real s, t, n;
-          if constexpr (FORM == FAST) {
-            s = folded[row + r * PADDED + d] * f[c] + inverse_u[d];
-            t = folded[row + r * PADDED + d + 1] * g[c] + inverse_u[d + 1];
-            n = s + t;
-          } else if constexpr (FORM == WIDE) {
-            s = bottom(half[row + r * PADDED + d] * f[c] + 0.5f, all(LARGE));
-            t = bottom(half[row + r * PADDED + d + 1] * g[c] + 0.5f, all(LARGE));
-            n = u[d] * t + u[d + 1] * s;
-          } else {
-            s = near[row + r * PADDED + d] * f[c] + 1.0f;
-            t = near[row + r * PADDED + d + 1] * g[c] + 1.0f;
-            n = (u[d] * f[c] + weighted[row + r * PADDED + d]) * t + (u[d + 1] * g[c] + weighted[row + r * PADDED + d + 1]) * s;
-          }
-          const Inverse i = inverse(s * t);
-          made[r][c] += n * i.x * i.step;
+          float* const at = to + r * ld + c * WIDTH;
+          store(at, made[r][c] * share + (d0 ? load(at) : (real){}));
         }
     }
-    if constexpr (D % 2)
-      for (int c = 0; c < COLS; ++c) {
-        const real f = load((FORM == NEAR ? second : tile) + d * LANES + c * WIDTH);
-        for (int r = 0; r < R; ++r) {
-          real s, n;
-          if constexpr (FORM == FAST) {
-            s = folded[row + r * PADDED + d] * f + inverse_u[d];
-            n = all(1.0f);
-          } else if constexpr (FORM == WIDE) {
-            s = bottom(half[row + r * PADDED + d] * f + 0.5f, all(LARGE));
-            n = all(u[d]);
-          } else {
-            s = near[row + r * PADDED + d] * f + 1.0f;
-            n = u[d] * f + weighted[row + r * PADDED + d];
-          }
-          const Inverse i = inverse(s);
-          made[r][c] += n * i.x * i.step;
-        }
-      }
-    // FAST made sum u / (EF + 1), WIDE twice that, NEAR what is wanted
-    const float share = FORM == NEAR ? 1.0f : (TANH ? -1.0f : 0.5f) * (FORM == FAST ? 2.0f : 1.0f);
-    const float start = TANH && FORM != NEAR ? total : 0.0f;
-    for (int r = 0; r < R; ++r)
-      for (int c = 0; c < COLS; ++c) store(to + r * ld + c * WIDTH, (made[r][c] * share + start) * unit);
   }
 
   // From the cotangents of a tile of pairs to those of a, b and u.
@@ -332,16 +334,15 @@ struct Sums {
             const float e = of_row[row + r * PADDED + d];
             real made, slope;
             if constexpr (IS_NEAR) {
-              const Inverse i = inverse(e * f + 1.0f);
-              made = (f + e) * (i.x * i.step);
+              made = quotient(f + e, e * f + 1.0f);
               slope = 1.0f - made * made;
             } else {
-              const Inverse i = inverse(bottom(e * f + 0.5f, all(LARGE)));
+              const real r = reciprocal(bottom(e * f + 0.5f, all(LARGE)));
               if constexpr (TANH) {
-                made = 1.0f - i.x * i.step;
+                made = 1.0f - r;
                 slope = 1.0f - made * made;
               } else {
-                made = i.x * i.step * 0.5f;
+                made = r * 0.5f;
                 slope = made - made * made;
               }
             }
