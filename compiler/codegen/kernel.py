@@ -21,6 +21,7 @@ import jinja2
 from ...dsl.core import (
     Contract,
     Kind,
+    Map,
     Node,
     Param,
     Read,
@@ -30,13 +31,15 @@ from ...dsl.core import (
     walk,
 )
 from ..matching.fused import Match
-from .algebra import Fractions, fractions
+from .algebra import fractions
 from .derivatives import adjoints, of_term
 from .expressions import Code, Spans, Statements, number
 from .leaves import Held, held, is_product, padded, query_side
 
 PLACE = Path(__file__).parent / "cpp"
 #: the cotangents of the score, of a weight, and of the term at hand
+#: operators of an instruction or two
+_LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
 DS, DW, DT = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt"))
 
 
@@ -189,7 +192,19 @@ class _Writer:
         """A sum over features, one after the other."""
         made = Statements(self.feature, "f")
         value = _factors(made, term)
-        return _LOOP.format(name=name, width=_width(term), code=made.code, value=value)
+        rows = self.rows_at_once(term)
+        return _LOOP.format(name=name, rows=rows, width=_width(term), code=made.code, value=value)
+
+    def rows_at_once(self, term: Node) -> str:
+        """How many queries a loop over features takes together, to read keys once for all.
+
+        Padding stands for those beyond a group, but not in arrays by pair. Where functions are
+        computed reading is nothing, and the code would be long.
+        """
+        below = list(walk(term))
+        pairs = {leaf.node for leaf in self.match.leaves if leaf.domain == "pair"}
+        light = all(not isinstance(node, Map) or node.op in _LIGHT for node in below)
+        return "SUM_ROWS" if light and pairs.isdisjoint(below) else "1"
 
     # -- sums of fractions ------------------------------------------------------------------
 
@@ -216,15 +231,23 @@ _FORMS = """{{
   }}
 }}"""
 
-_LOOP = """for (long r = 0; r < count; ++r) {{
-  real made[COLS] = {{}};
-  for (long d = 0; d < {width}; ++d)
-    for (long c = 0; c < COLS; ++c) {{
-      {code}
-      made[c] += {value};
-    }}
-  for (long c = 0; c < COLS; ++c) store({name} + r * LD + n * LANES + c * WIDTH, made[c]);
-}}"""
+#: sums of 16 features are added to each other: less rounding than one after the other
+_LOOP = """for (long q = 0; q < count; q += {rows})
+  for (long e = 0; e < {width}; e += 16) {{
+    real made[{rows}][COLS] = {{}};
+    for (long d = e; d < std::min<long>(e + 16, {width}); ++d)
+      for (long i = 0; i < {rows}; ++i)
+        for (long c = 0; c < COLS; ++c) {{
+          const long r = q + i;
+          {code}
+          made[i][c] += {value};
+        }}
+    for (long i = 0; i < {rows}; ++i)
+      for (long c = 0; c < COLS; ++c) {{
+        float* const at = {name} + (q + i) * LD + n * LANES + c * WIDTH;
+        store(at, made[i][c] + (e ? load(at) : (real){{}}));
+      }}
+  }}"""
 
 
 class _Pairs(Statements):
@@ -610,7 +633,7 @@ class _Backward(_Writer):
 
     def spread_features(self, term: Node, name: str) -> str:
         """The same feature by feature."""
-        made = Statements(self.feature, "f")
+        made, rows = Statements(self.feature, "f"), self.rows_at_once(term)
         wanted = [
             node
             for node in walk(term)
@@ -625,11 +648,12 @@ class _Backward(_Writer):
             value = made.value(part)
             inside += made.lines
             made.lines.clear()
-            parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})")
+            parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})", rows)
             for lines, texts in zip((before, inside, after), parts, strict=True):
                 lines += _if_wanted(item, [texts]) if texts else []
         loop = _SPREAD.format(
             name=name,
+            rows=rows,
             width=_width(term),
             before="\n".join(before),
             inside="\n".join(inside),
@@ -637,16 +661,16 @@ class _Backward(_Writer):
         )
         return loop if term not in self.fractions else self.sum_spread(term, name, loop)
 
-    def feature_put(self, item: Held, part: str) -> tuple[str, str, str]:
+    def feature_put(self, item: Held, part: str, rows: str) -> tuple[str, str, str]:
         """Before, for and after the vectors of a tile: add to the cotangents of a leaf."""
         k, width = item.place, item.width
         match item.leaf.domain, item.is_vector:
             case "row", True:
                 at = f"grad_{k}[(first + r) * {padded(width)} + d]"
                 return (
-                    f"real total_{k} = {{}};",
-                    f"total_{k} += {part};",
-                    f"{at} += sum_of(total_{k});",
+                    f"real total_{k}[{rows}] = {{}};",
+                    f"total_{k}[i] += {part};",
+                    f"{at} += sum_of(total_{k}[i]);",
                 )
             case "row", False:
                 return "", f"queries_{k}[r] += {part};", ""
@@ -708,14 +732,19 @@ class _Backward(_Writer):
         return "\n".join(_if_wanted(item, [add]))
 
 
-_SPREAD = """for (long r = 0; r < count; ++r)
+_SPREAD = """for (long q = 0; q < count; q += {rows})
   for (long d = 0; d < {width}; ++d) {{
     {before}
-    for (long c = 0; c < COLS; ++c) {{
-      const real dt = load({name} + r * LD + n * LANES + c * WIDTH);
-      {inside}
+    for (long c = 0; c < COLS; ++c)
+      for (long i = 0; i < {rows}; ++i) {{
+        const long r = q + i;
+        const real dt = r < count ? load({name} + r * LD + n * LANES + c * WIDTH) : (real){{}};
+        {inside}
+      }}
+    for (long i = 0; i < {rows}; ++i) {{
+      const long r = q + i;
+      {after}
     }}
-    {after}
   }}"""
 
 

@@ -14,12 +14,6 @@ static const float LARGE = 0x1p60f;
 // Centres nearer to 0 than this are not worth their rounding.
 static const float LEAST_CENTRE = 4.0f;
 
-#if defined(__AVX512F__)
-#define SUM_ROWS 4
-#else
-#define SUM_ROWS 2
-#endif
-
 INLINE real bottom(real a, real b) {
 #if defined(__AVX512F__)
   return (real)_mm512_min_ps((__m512)a, (__m512)b);

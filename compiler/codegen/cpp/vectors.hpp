@@ -23,6 +23,12 @@
 // A product keeps ROWS x COLS vectors in registers; a tile of keys is LANES wide.
 #define ROWS 6
 #define LANES (WIDTH * COLS)
+// A sum over features keeps SUM_ROWS x COLS.
+#if defined(__AVX512F__)
+#define SUM_ROWS 4
+#else
+#define SUM_ROWS 2
+#endif
 #define INLINE static inline __attribute__((always_inline))
 #define INLINE_LAMBDA __attribute__((always_inline))
 
