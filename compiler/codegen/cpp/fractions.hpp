@@ -302,11 +302,14 @@ struct Sums {
 
   template <bool IS_NEAR, bool ROW, bool KEY, bool WEIGHT>
   __attribute__((noinline)) void spread_rows(const float* cotangents, long ld, const float* tile, long count, float by_row, float by_key, float* of_rows, float* of_keys, real* of_weights) const {
+    real weights_here[D] = {};
     long r = 0;
     for (; r + SUM_ROWS <= count; r += SUM_ROWS)
-      spread_some<IS_NEAR, ROW, KEY, WEIGHT, SUM_ROWS>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, of_weights);
+      spread_some<IS_NEAR, ROW, KEY, WEIGHT, SUM_ROWS>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, weights_here);
     for (; r < count; ++r)
-      spread_some<IS_NEAR, ROW, KEY, WEIGHT, 1>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, of_weights);
+      spread_some<IS_NEAR, ROW, KEY, WEIGHT, 1>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, weights_here);
+    if constexpr (WEIGHT)
+      for (long d = 0; d < D; ++d) of_weights[d] += weights_here[d];
   }
 
   template <bool IS_NEAR, bool ROW, bool KEY, bool WEIGHT, int R>
