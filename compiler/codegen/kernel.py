@@ -436,7 +436,12 @@ class _Backward(_Writer):
                 for item in self.held
                 if item.leaf.domain in ("head", "pair")
             ),
-            "targets": _lines(line for item in self.held for line in self.targets(item)),
+            "targets": _lines(
+                (
+                    *(line for item in self.held for line in self.targets(item)),
+                    *map(self.sum_centre, self.fractions),
+                )
+            ),
             "column_loads": self.column_loads(keys),
             "visible_back": Code(self.visible().replace("const mask seen =", "seen =")),
             "adjoints": follows,
@@ -525,16 +530,19 @@ class _Backward(_Writer):
             f"float centre_{sums}[{found.type}::PADDED] = {{}};"
         )
 
+    def sum_centre(self, term: Node) -> str:
+        """The centre of the keys of a head, as in the forward."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        return f"centre_keys(centre_{sums}, a{k}.of(b, h), a{k}.by_key, {found.width}, M);"
+
     def sum_keys(self, term: Node) -> str:
-        """Make them."""
+        """The exponentials of a batch of tiles."""
         found, sums = self.fractions[term], self.sums(term)
         k, width = self.by_node[found.key.leaf].place, found.width
         to = f"tiles_{sums} + n * {found.type}::TILE, x{k} + n * LANES * {width}, centre_{sums}"
         there = f"{number(found.key.factor)}, std::min<long>(LANES, M - (t0 + n) * LANES)"
-        return (
-            f"centre_tiles(centre_{sums}, x{k}, {width}, many);\n"
-            f"for (long n = 0; n < many; ++n) {found.type}::keys({to}, {there});"
-        )
+        return f"for (long n = 0; n < many; ++n) {found.type}::keys({to}, {there});"
 
     def sum_spread(self, term: Node, name: str, loop: str) -> str:
         """From the cotangents of a term to those of its leaves."""

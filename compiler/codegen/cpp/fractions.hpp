@@ -68,10 +68,11 @@ INLINE real sums_of(const real* x) {
 #endif
 }
 
-// Halfway between the extremes of some numbers, or 0.
+// Halfway between the extremes of some numbers that lie close to each other and far from 0, so that
+// their differences from it are exact; else 0.
 INLINE float centre_of(float low, float high) {
   const float middle = low + (high - low) / 2;
-  return std::fabs(middle) >= LEAST_CENTRE && std::fabs(middle) < INF ? middle : 0.0f;
+  return std::fabs(middle) >= LEAST_CENTRE && std::fabs(middle) < INF && high - low <= std::fabs(middle) ? middle : 0.0f;
 }
 
 // Of each feature, over the keys of a head.
@@ -88,20 +89,6 @@ INLINE void centre_keys(float* to, const float* from, long apart, long width, lo
         high[d] = x > high[d] ? x : high[d];
       }
     for (long d = 0; d < some; ++d) to[d0 + d] = centre_of(low[d], high[d]);
-  }
-}
-
-// The same over tiles that are packed already; what is not a key counts as 0.
-INLINE void centre_tiles(float* to, const float* tiles, long width, long many) {
-  for (long d = 0; d < width; ++d) {
-    real low = all(INF), high = all(-INF);
-    for (long n = 0; n < many; ++n)
-      for (long c = 0; c < COLS; ++c) {
-        const real x = load(tiles + (n * width + d) * LANES + c * WIDTH);
-        low = bottom(low, x);
-        high = top(high, x);
-      }
-    to[d] = centre_of(-top_of(-low), top_of(high));
   }
 }
 
