@@ -97,6 +97,11 @@ class Match:
         """What is computed of a pair: its score, of which the softmax is taken, or its weight."""
         return self.score if self.weight is None else self.weight
 
+    @property
+    def number(self) -> dict[Node, int]:
+        """The place of each leaf."""
+        return {leaf.node: place for place, leaf in enumerate(self.leaves)}
+
 
 class _Unfit(Exception):
     def __init__(self, refusal: Refusal) -> None:

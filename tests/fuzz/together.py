@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from attnc.compiler.codegen.kernel import prelude
-from attnc.runtime.kernels import attend
+from attnc.runtime.kernels import launch
 from attnc.runtime.kernels.errors import BuildFailed
 from attnc.runtime.kernels.library import Function
 from attnc.runtime.kernels.loading import load
@@ -53,10 +53,10 @@ class Together:
 
     def _build(self, sources: list[str]) -> None:
         texts = [_renamed(source, place) for place, source in enumerate(sources)]
-        library = load("\n".join([str(prelude()), *texts]), name="together")
+        library = load("\n".join([str(prelude(with_fractions=True)), *texts]), name="together")
         for place, source in enumerate(sources):
             name = _entry(source)
-            self.functions[source] = library.function(f"{name}_{place}", *attend._ARGUMENTS)
+            self.functions[source] = library.function(f"{name}_{place}", *launch._ARGUMENTS)
 
     def _collect(self, source: str, *, name: str) -> Any:
         self.sources.setdefault(source, name)
@@ -78,11 +78,11 @@ class _Library:
 
 @contextmanager
 def _loading(instead: Any) -> Iterator[None]:
-    attend.load = instead
+    launch.load = instead
     try:
         yield
     finally:
-        attend.load = load
+        launch.load = load
 
 
 def _entry(source: str) -> str:
@@ -93,8 +93,9 @@ def _entry(source: str) -> str:
 
 def _renamed(source: str, place: int) -> str:
     """A kernel without the prelude, under a name of its own, that leaves no macro behind."""
-    before, _, after = source.partition(str(prelude()))
-    text = before + after
+    text = source
+    for with_fractions in (True, False):  # the longer one first
+        text = text.replace(str(prelude(with_fractions)), "")
     name = _entry(source)
     undone = "".join(f"#undef {macro}\n" for macro in dict.fromkeys(_MACRO.findall(text)))
     return f"{text.replace(f'void {name}(', f'void {name}_{place}(')}\n{undone}"
