@@ -169,7 +169,7 @@ class TiledAttend(nn.Module):
         if torch.is_grad_enabled() and any(item.requires_grad for item in tensors):
             made: tuple[Tensor, ...] = Recomputed.apply(self, tiles, *args)  # type: ignore[no-untyped-call]
             return made
-        return self.assembled(tiles, [self.run(tile, args) for tile in tiles], args)
+        return self.filled(tiles, args)
 
     # -- which tiles ------------------------------------------------------------------------
 
@@ -270,6 +270,26 @@ class TiledAttend(nn.Module):
     def run(self, tile: Tile, args: Sequence[Any]) -> tuple[Tensor, ...]:
         """The results of a tile, from the whole arguments."""
         return self.computed(tile, self.taken(tile, args))
+
+    def filled(self, tiles: list[Tile], args: Sequence[Any]) -> tuple[Tensor, ...]:
+        """The same as `assembled` of all tiles, each put in its place before the next is made.
+
+        Small results that stay between large ones that go would keep memory from its reuse.
+        """
+        results: list[Tensor] = []
+        for tile in tiles:
+            rows = tile.rows.flatten()
+            for place, (value, axes) in enumerate(
+                zip(self.run(tile, args), self.layout.results, strict=True)
+            ):
+                flat = flattened(value, axes, self.layout)
+                dim = axes.index(self.layout.query) - 1
+                if len(results) == place:
+                    shape = list(flat.shape)
+                    shape[dim] = self.sizes(args)[0]
+                    results.append(flat.new_full(shape, 0.0 if place == 0 else -math.inf))
+                results[place].index_copy_(dim, rows, flat)
+        return tuple(results)
 
     def assembled(
         self, tiles: list[Tile], made: list[tuple[Tensor, ...]], args: Sequence[Any]
