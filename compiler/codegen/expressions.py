@@ -92,7 +92,7 @@ class Spans(Statements):
         if node.op in ("real", "int"):
             return _span_cast(node, names[0])
         text = TEXTS[node.op].span
-        if not text:
+        if not text or (node.op in _OF_INTS and node.type.kind is Kind.REAL):
             return _unknown(node)
         made = text.format(*names)
         exact = node.type.kind is not Kind.REAL or node.op in _EXACT
@@ -103,6 +103,8 @@ class Spans(Statements):
 _EXACT = frozenset(
     ("neg", "min", "max", "clip", "abs", "where", "floor", "ceil", "round", "detach")
 )
+#: whose intervals are those of whole numbers
+_OF_INTS = frozenset(("//", "%", "ceil_div"))
 
 
 def _unknown(node: Node) -> str:

@@ -55,9 +55,11 @@ TEXTS: dict[str, Text] = {
     "-": _infix("-", "({0} - {1})"),
     "*": _infix("*", "({0} * {1})"),
     "/": Text("({0} / {1})"),
-    "//": Text(whole="floor_div({0}, {1})", span="floor_div({0}, {1})"),
-    "%": Text(whole="remainder({0}, {1})", span="remainder({0}, {1}, 1.0)"),
-    "**": Text("lanes([](float a, float b) {{ return std::pow(a, b); }}, {0}, {1})"),
+    "//": Text("floor_div({0}, {1})", "floor_div({0}, {1})", span="floor_div({0}, {1})"),
+    "%": Text("remainder({0}, {1})", "remainder({0}, {1})", span="remainder({0}, {1}, 1.0)"),
+    "**": Text(
+        "lanes([](float a, float b) {{ return std::pow(a, b); }}, {0}, {1})", "power({0}, {1})"
+    ),
     "<": _compared("<", "less({0}, {1})"),
     "<=": _compared("<=", "at_most({0}, {1})"),
     ">": _compared(">", "less({1}, {0})"),
@@ -101,7 +103,9 @@ TEXTS: dict[str, Text] = {
     "cos": _lanes("cos"),
     "erf": _lanes("erf"),
     "safe_div": Text("choose((mask)({1} == 0.0f), all(0.0f), {0} / {1})"),
-    "ceil_div": Text(whole="(-floor_div(-{0}, {1}))", span="(-floor_div(-{0}, {1}))"),
+    "ceil_div": Text(
+        "(-floor_div(-{0}, {1}))", "(-floor_div(-{0}, {1}))", span="(-floor_div(-{0}, {1}))"
+    ),
     "detach": _same("{0}"),
     "as_ref": _same("{0}"),
 }

@@ -202,6 +202,33 @@ INLINE whole floor_div(whole a, whole b) {
 
 INLINE whole remainder(whole a, whole b) { return a - b * floor_div(a, b); }
 
+// Of reals as in torch: what is left over has the sign of the divisor.
+INLINE float left_over(float a, float b) {
+  float rest = std::fmod(a, b);
+  return rest != 0 && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+
+INLINE real remainder(real a, real b) { return lanes([](float x, float d) { return left_over(x, d); }, a, b); }
+
+INLINE float floor_of_ratio(float a, float b) {
+  if (b == 0) return a / b;
+  return std::nearbyint((a - left_over(a, b)) / b);
+}
+
+INLINE real floor_div(real a, real b) { return lanes([](float x, float d) { return floor_of_ratio(x, d); }, a, b); }
+
+// By repeated squares; of a negative power only what is whole.
+INLINE whole power(whole a, whole b) {
+  whole made;
+  for (int n = 0; n < WIDTH; ++n) {
+    uint64_t base = (uint64_t)a[n], total = 1;
+    for (int64_t left = b[n]; left > 0; left >>= 1, base *= base)
+      if (left & 1) total *= base;
+    made[n] = b[n] >= 0 || a[n] == 1 ? (int64_t)total : a[n] == -1 ? (b[n] % 2 ? -1 : 1) : 0;
+  }
+  return made;
+}
+
 INLINE real gather(const float* table, whole place, int64_t size) {
   real made;
   for (int n = 0; n < WIDTH; ++n) made[n] = table[std::min(std::max<int64_t>(place[n], 0), size - 1)];
