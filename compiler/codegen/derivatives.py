@@ -112,9 +112,13 @@ def _power(total: Node, made: Node, a: Node, b: Node) -> tuple[Node | None, Node
 
 
 def _extreme(op: str) -> Rule:
-    """Ties share, as in torch."""
+    """Ties share, as in torch; a constant leaves them to the other."""
 
-    def rule(total: Node, made: Node, a: Node, b: Node) -> tuple[Node, Node]:
+    def rule(total: Node, made: Node, a: Node, b: Node) -> tuple[Node | None, Node | None]:
+        if isinstance(b, Const):
+            return _where(at(op, b, a), real(0.0), total), None
+        if isinstance(a, Const):
+            return None, _where(at(op, a, b), real(0.0), total)
         half = at("*", total, real(0.5))
         tie = at("==", a, b)
         left = _where(tie, half, _where(at(op, a, b), total, real(0.0)))
@@ -127,8 +131,12 @@ def _extreme(op: str) -> Rule:
 def _clipped(
     total: Node, made: Node, a: Node, low: Node, high: Node
 ) -> tuple[Node, Node | None, Node | None]:
+    """The bounds may be learned; where they cross, the upper one counts."""
     inside = at("and", at(">=", a, low), at("<=", a, high))
-    return _where(inside, total, real(0.0)), None, None
+    above = at("or", at(">", a, high), at("<", high, low))
+    below = at("and", at("<", a, low), at("<=", low, high))
+    zero = real(0.0)
+    return _where(inside, total, zero), _where(below, total, zero), _where(above, total, zero)
 
 
 RULES: dict[str, Rule] = {
@@ -139,6 +147,7 @@ RULES: dict[str, Rule] = {
     "/": _divided,
     "safe_div": _safely_divided,
     "**": _power,
+    "%": lambda total, made, a, b: (total, at("neg", at("*", total, at("//", a, b)))),
     "where": lambda total, made, c, a, b: (
         None,
         _where(c, total, real(0.0)),
@@ -155,7 +164,7 @@ RULES: dict[str, Rule] = {
     "abs": _elementwise(lambda made, a: at("sign", a)),
     "tanh": _elementwise(lambda made, a: at("-", real(1.0), at("*", made, made))),
     "sigmoid": _elementwise(lambda made, a: at("*", made, at("-", real(1.0), made))),
-    "relu": _elementwise(lambda made, a: _where(at(">", a, real(0.0)), real(1.0), real(0.0))),
+    "relu": lambda total, made, a: (_where(at(">", a, real(0.0)), total, real(0.0)),),
     "leaky_relu": lambda total, made, a, slope: (
         _where(at(">", a, real(0.0)), total, at("*", total, slope)),
         None,

@@ -42,6 +42,16 @@ ONCE_WRONG = {
     "absent by its score": spec("dot(q, k) + log(real((i + j) % 3))", lse=True),
     "rows absent by their scores": spec("dot(q, k) + log(real(i % 2))", lse=True),
     "a logarithm of nothing": spec("log(relu(dot(q, k)))", lse=True),
+    "a root of nothing": spec("sqrt(relu(dot(q, k)))"),
+    "learned bounds": spec("clip(dot(q, k), by_key, by_key + 1)"),
+    "bounds that cross": spec("clip(0.1 * i, dot(q, k), by_query)"),
+    "learned bounds of features": spec("sum(clip(q, k, 1 + k))"),
+    "remainders of reals": spec("dot(q, k) % 1.5 + dot(q, k) % -by_head + sum((q - k) % 1)"),
+    "quotients of reals": spec(
+        "dot(q, k) + real(i - j) // (0.7 + h) + ceil_div(real(j - i), 2.3 + h)"
+    ),
+    "a mask of real remainders": spec("dot(q, k)", "real(i - j) / 9 % (1.5 + h) > 1.2"),
+    "a large power of an int": spec("real((i - j) ** 9) / 1e12 + dot(q, k)"),
     "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
     "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
