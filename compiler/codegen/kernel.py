@@ -473,7 +473,11 @@ class _Backward(_Writer):
     def is_spread(self, item: Held) -> bool:
         """Whether cotangents of a vector of keys are gathered feature by feature."""
         terms = (term for term in self.match.terms if not is_product(term, self.match))
-        return item.is_vector and any(item.leaf.node in set(walk(term)) for term in terms)
+        return (
+            item.place > 0
+            and item.is_vector
+            and any(item.leaf.node in set(walk(term)) for term in terms)
+        )
 
     def targets(self, item: Held) -> list[str]:
         """Where the cotangents of a leaf go, and what of a head is summed on the way."""

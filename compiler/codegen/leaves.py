@@ -117,7 +117,7 @@ def held(match: Match) -> tuple[Held, ...]:
     in_mask = set() if match.mask is None else set(walk(match.mask))
     products = {side for term in match.terms if is_product(term, match) for side in _sides(term)}
     return tuple(
-        Held(place, leaf, leaf.node in in_mask, leaf.node in products)
+        Held(place, leaf, place > 0 and leaf.node in in_mask, place > 0 and leaf.node in products)
         for place, leaf in enumerate(match.leaves)
     )
 

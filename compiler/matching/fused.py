@@ -9,7 +9,7 @@ and of its terms (sums over a feature dim, products of queries and keys among th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal as Choice
 
 from ...dsl.core import (
@@ -77,7 +77,7 @@ class Match:
     given       the score as it is given, where it may be -inf: then a pair is not there; else None
     weight      None for softmax, else the weight of a pair
     value       leaf of the values
-    leaves      everything that is read, `value` first
+    leaves      everything that is read, `value` first; an array that the score reads too is there twice
     terms       sums over a feature dim, in the order in which they are needed
     """
 
@@ -136,7 +136,9 @@ class _Matcher:
             raise _Unfit(Refusal("all its queries are alike", self.node))
         if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
             raise _Unfit(Refusal("its result has other axes than tokens and heads", self.node))
+        # apart from the score's leaves, which may be the same array; a number is a vector of one
         value = self._leaf(self.source.value, self.source.value)
+        value = replace(self.leaves.pop(value.node), width=max(value.width, 1))
         if value.domain != "key" or value.node.type.kind is not Kind.REAL:
             raise _Unfit(Refusal("its values differ by pair", self.source.value))
         score, weight = self._normalised()
@@ -157,7 +159,7 @@ class _Matcher:
             mask,
             weight,
             value,
-            tuple(self.leaves.values()),
+            (value, *self.leaves.values()),
             tuple(self.terms),
             with_lse,
         )
