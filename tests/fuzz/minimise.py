@@ -74,6 +74,8 @@ def _narrower(item: Drawn) -> Iterator[Drawn]:
 def _simpler(part: Part) -> Iterator[Part]:
     if part.lse:
         yield replace(part, lse=False)
+    if part.value != "v":
+        yield replace(part, value="v")
     if part.mask != "true":
         yield replace(part, mask="true")
     for normalize in ("softmax(s, j)", "s"):

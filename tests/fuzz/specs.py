@@ -53,6 +53,7 @@ weights:
   u: {{shape: [h, d_head]}}
   c: {{shape: [d_head]}}
   by_head: {{shape: [h]}}
+  along: {{shape: [d_value]}}
   sharp: {{shape: []}}
   rel: {{shape: [h, wide]}}
   flat: {{shape: [wide]}}
@@ -82,9 +83,10 @@ class Part:
     mask: str
     normalize: str
     lse: bool = False
+    value: str = "v"
 
     def text(self, name: str) -> str:
-        lines = [f'score: "{self.score}"', "value: v", f'normalize: "{self.normalize}"']
+        lines = [f'score: "{self.score}"', f"value: {self.value}", f'normalize: "{self.normalize}"']
         if self.mask != "true":
             lines.append(f'mask: "{self.mask}"')
         body = "".join(f"      {line}\n" for line in lines)
@@ -92,7 +94,8 @@ class Part:
         return f"  {name}:\n    attend:\n{body}{more}"
 
     def result(self, name: str) -> str:
-        return f"{name} + by_head + {name}_lse" if self.lse else f"{name} + by_head"
+        made = f"{name} * along" if self.value == "by_key" else name
+        return f"{made} + by_head + {name}_lse" if self.lse else f"{made} + by_head"
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,8 @@ def drawn(seed: int) -> Drawn:
         starts["k_start"] = rng.choice([2, [2 * n for n in range(batch)]])
     if rng.random() < 0.05:
         starts["head_start"] = 3
-    parts = [_part(rng, apart) for _ in range(rng.choice([1, 1, 1, 2]))]
+    values = ["v", "v", "v", "v", "tanh(v)", "by_key", "k" if d_head == d_value else "v"]
+    parts = [_part(rng, apart, rng.choice(values)) for _ in range(rng.choice([1, 1, 1, 2]))]
     made = Drawn(
         seed,
         tuple(parts),
@@ -227,7 +231,7 @@ def drawn(seed: int) -> Drawn:
     return made
 
 
-def _part(rng: random.Random, apart: bool) -> Part:
+def _part(rng: random.Random, apart: bool, value: str) -> Part:
     masks = Masks(rng, tables=not apart, lists=False)
     pick = rng.random()
     mask = "true" if pick < 0.2 else masks.mask(rng.choice([0, 1, 2, 3]))
@@ -236,4 +240,5 @@ def _part(rng: random.Random, apart: bool) -> Part:
         mask = f"({mask}) {rng.choice(['and', 'or'])} {more}"
     normalize = rng.choice(NORMALIZERS)
     score = Numbers(rng, not apart).score()
-    return Part(score, mask, normalize, normalize.startswith("softmax(s") and rng.random() < 0.3)
+    lse = normalize.startswith("softmax(s") and rng.random() < 0.3
+    return Part(score, mask, normalize, lse, value)

@@ -15,13 +15,18 @@ SEEDS, CHUNK, REFUSED = 100, 25, 0.15
 
 
 def spec(
-    score: str, mask: str = "true", normalize: str = "softmax(s, j)", lse: bool = False, **more: int
+    score: str,
+    mask: str = "true",
+    normalize: str = "softmax(s, j)",
+    lse: bool = False,
+    value: str = "v",
+    **more: int,
 ) -> Drawn:
     """A spec of one attend, at sizes that no block divides."""
     sizes = {"batch": 2, "queries": 27, "keys": 70, **more}
     dims = {"d_model": 10, "heads": 2, "kv_heads": 1, "d_head": 5, "d_value": 5}
     shared = {"q": "h, d_head", "k": "g, d_head", "v": "g, d_value", "g": "h"}
-    part = Part(score, mask, normalize, lse)
+    part = Part(score, mask, normalize, lse, value)
     return Drawn(0, (part,), apart=True, dims=dims, shared=shared, **sizes)
 
 
@@ -52,6 +57,10 @@ ONCE_WRONG = {
     ),
     "a mask of real remainders": spec("dot(q, k)", "real(i - j) / 9 % (1.5 + h) > 1.2"),
     "a large power of an int": spec("real((i - j) ** 9) / 1e12 + dot(q, k)"),
+    "keys as values": spec("dot(q, k) + dot(u, tanh(q + k))", value="k"),
+    "numbers as values, in score and mask": spec(
+        "dot(q, k) * by_key", "by_key > 0", value="by_key"
+    ),
     "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
     "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
