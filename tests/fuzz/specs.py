@@ -213,7 +213,8 @@ def drawn(seed: int) -> Drawn:
     if rng.random() < 0.05:
         starts["head_start"] = 3
     values = ["v", "v", "v", "v", "tanh(v)", "by_key", "k" if d_head == d_value else "v"]
-    parts = [_part(rng, apart, rng.choice(values)) for _ in range(rng.choice([1, 1, 1, 2]))]
+    value = rng.choice(values)
+    parts = [_part(rng, apart, value) for _ in range(rng.choice([1, 1, 1, 2]))]
     made = Drawn(
         seed,
         tuple(parts),
