@@ -73,7 +73,7 @@ class Fractions:
     @property
     def type(self) -> str:
         """What adds them up in C++."""
-        return f"Sums<{'true' if self.function == 'tanh' else 'false'}, {self.width}>"
+        return f"Sums<{'true' if self.function == 'tanh' else 'false'}, {self.width}, GROUP>"
 
 
 def fractions(term: Node, match: Match) -> Fractions | None:

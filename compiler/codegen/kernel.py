@@ -180,20 +180,28 @@ class _Writer:
             return (
                 f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {width});"
             )
-        loop = self.loop(term, name)
         if term not in self.fractions:
-            return loop
+            return self.loop(term, name, "0", "count")
+        loop = self.loop(term, name, "begin", "end")
         sums = self.sums(term)
         tile = f"tiles_{sums} + {self.index} * {self.fractions[term].type}::TILE"
-        made = f"{sums}.scores({name} + n * LANES, LD, tile, form, count);"
+        made = f"{sums}.scores({name} + n * LANES, LD, tile, form, begin, end);"
         return _FORMS.format(tile=tile, sums=sums, made=made, loop=loop)
 
-    def loop(self, term: Node, name: str) -> str:
+    def loop(self, term: Node, name: str, begin: str, end: str) -> str:
         """A sum over features, one after the other."""
         made = Statements(self.feature, "f")
         value = _factors(made, term)
         rows = self.rows_at_once(term)
-        return _LOOP.format(name=name, rows=rows, width=_width(term), code=made.code, value=value)
+        return _LOOP.format(
+            name=name,
+            begin=begin,
+            end=end,
+            rows=rows,
+            width=_width(term),
+            code=made.code,
+            value=value,
+        )
 
     def rows_at_once(self, term: Node) -> str:
         """How many queries a loop over features takes together, to read keys once for all.
@@ -221,9 +229,10 @@ class _Writer:
         return f"{sums}.weights({weight});\n{sums}.rows({row}, {factors});"
 
 
-_FORMS = """{{
+_FORMS = """for (long part = 0; part * CHOSEN < count; ++part) {{
+  const long begin = part * CHOSEN, end = std::min<long>(count, begin + CHOSEN);
   const float* const tile = {tile};
-  const int form = {sums}.form(tile);
+  const int form = {sums}.form(tile, part);
   if (form != EXACT) {{
     {made}
   }} else {{
@@ -232,7 +241,7 @@ _FORMS = """{{
 }}"""
 
 #: sums of 16 features are added to each other: less rounding than one after the other
-_LOOP = """for (long q = 0; q < count; q += {rows})
+_LOOP = """for (long q = {begin}; q < {end}; q += {rows})
   for (long e = 0; e < {width}; e += 16) {{
     real made[{rows}][COLS] = {{}};
     for (long d = e; d < std::min<long>(e + 16, {width}); ++d)
@@ -306,7 +315,7 @@ class _Forward(_Writer):
                 (
                     *map(self.room, self.held),
                     *map(_term_room, self.terms.values()),
-                    *(f"{made.type} {self.sums(t)}(GROUP);" for t, made in self.fractions.items()),
+                    *(f"{made.type} {self.sums(t)};" for t, made in self.fractions.items()),
                 )
             ),
             "pointers": _lines(
@@ -529,7 +538,7 @@ class _Backward(_Writer):
         """Memory of a thread for the exponentials of a batch of tiles, and for their centre."""
         found, sums = self.fractions[term], self.sums(term)
         return (
-            f"{found.type} {sums}(GROUP);\n"
+            f"{found.type} {sums};\n"
             f"{_room(f'tiles_{sums}', 'float', f'BATCH * {found.type}::TILE')}\n"
             f"float centre_{sums}[{found.type}::PADDED] = {{}};"
         )
@@ -564,7 +573,7 @@ class _Backward(_Writer):
             if item is not None:
                 lines += _if_wanted(item, [f"to_{side} = {at};"])
         factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
-        made = f"{sums}.spread<{', '.join(wanted)}>({name} + n * LANES, LD, tile, form, count, {factors}, to_0, to_1, to_2);"
+        made = f"{sums}.spread<{', '.join(wanted)}>({name} + n * LANES, LD, tile, form, begin, end, {factors}, to_0, to_1, to_2);"
         tile = f"tiles_{sums} + n * {found.type}::TILE"
         return _FORMS.format(tile=tile, sums=sums, made="\n".join([*lines, made]), loop=loop)
 
@@ -663,15 +672,18 @@ class _Backward(_Writer):
             parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})", rows)
             for lines, texts in zip((before, inside, after), parts, strict=True):
                 lines += _if_wanted(item, [texts]) if texts else []
+        whole = term not in self.fractions
         loop = _SPREAD.format(
             name=name,
+            begin="0" if whole else "begin",
+            end="count" if whole else "end",
             rows=rows,
             width=_width(term),
             before="\n".join(before),
             inside="\n".join(inside),
             after="\n".join(after),
         )
-        return loop if term not in self.fractions else self.sum_spread(term, name, loop)
+        return loop if whole else self.sum_spread(term, name, loop)
 
     def feature_put(self, item: Held, part: str, rows: str) -> tuple[str, str, str]:
         """Before, for and after the vectors of a tile: add to the cotangents of a leaf."""
@@ -744,13 +756,13 @@ class _Backward(_Writer):
         return "\n".join(_if_wanted(item, [add]))
 
 
-_SPREAD = """for (long q = 0; q < count; q += {rows})
+_SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
   for (long d = 0; d < {width}; ++d) {{
     {before}
     for (long c = 0; c < COLS; ++c)
       for (long i = 0; i < {rows}; ++i) {{
         const long r = q + i;
-        const real dt = r < count ? load({name} + r * LD + n * LANES + c * WIDTH) : (real){{}};
+        const real dt = r < {end} ? load({name} + r * LD + n * LANES + c * WIDTH) : (real){{}};
         {inside}
       }}
     for (long i = 0; i < {rows}; ++i) {{

@@ -168,7 +168,7 @@ def test_what_is_no_number_is_as_in_the_formula(score: str, where: str, value: f
 
 
 def test_rules_are_found_by_their_form() -> None:
-    for score, rule in ((ADDITIVE, "Sums<true, 20>"), (SIGMOID, "Sums<false, 20>")):
+    for score, rule in ((ADDITIVE, "Sums<true, 20, GROUP>"), (SIGMOID, "Sums<false, 20, GROUP>")):
         core = module(score, 20)
         core(*drawn(0, 20)[:3])
         kernels = [item for item in core.modules() if isinstance(item, attend.FusedAttend)]

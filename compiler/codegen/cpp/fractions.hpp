@@ -92,30 +92,34 @@ INLINE void centre_keys(float* to, const float* from, long apart, long width, lo
   }
 }
 
+// Forms are chosen for so many queries, in both kernels alike, so that weights are what lse says.
+#define CHOSEN 24
+
 // D features; exponents are z = SCALE (a + b). A thread has one of these for each such sum.
-template <bool TANH, long D>
+template <bool TANH, long D, long GROUP>
 struct Sums {
   static constexpr long PADDED = (D + 15) / 16 * 16, SIDES = TANH ? 2 : 1;
   // of a tile of keys: e^z, tanh b, the largest z of each feature, of all, and the largest |tanh b|
   static constexpr long TILE = SIDES * D * LANES + PADDED + 16;
   // so many are added up at once: a sum of few has less rounding
   static constexpr long SHORT = 16;
+  static constexpr long PARTS = (GROUP + CHOSEN - 1) / CHOSEN;
   static constexpr float SCALE = TANH ? 2.0f : -1.0f;
 
   Room room;
   float *half, *folded, *near, *weighted;  // of queries: e^z / 2, e^z / u, tanh a, u tanh a
-  float u[PADDED], inverse_u[PADDED], logs[PADDED], slopes[PADDED], row_tops[PADDED];
-  float starts[PADDED / SHORT], unit, row_top, row_near, least;
+  float u[PADDED], inverse_u[PADDED], logs[PADDED], slopes[PADDED], starts[PADDED / SHORT], unit, least;
+  float row_tops[PARTS][PADDED], row_top[PARTS], row_near[PARTS];
   bool fits;
 
   const float* weights_at = nullptr;
   bool is_weighed = false;
 
-  explicit Sums(long group) : room(4 * group * PADDED) {
+  Sums() : room(4 * GROUP * PADDED) {
     half = room.at;
-    folded = half + group * PADDED;
-    near = folded + group * PADDED;
-    weighted = near + group * PADDED;
+    folded = half + GROUP * PADDED;
+    near = folded + GROUP * PADDED;
+    weighted = near + GROUP * PADDED;
   }
 
   // The weights of a head; without any they are 1.
@@ -156,11 +160,16 @@ struct Sums {
 
   // The queries of a group, a = by x + back centre.
   void rows(const float* x, long count, const float* centre, float by, float back) {
+    for (long part = 0; part * CHOSEN < count; ++part)
+      rows_of_part(part, x, part * CHOSEN, std::min(count, (part + 1) * CHOSEN), centre, by, back);
+  }
+
+  void rows_of_part(long part, const float* x, long begin, long end, const float* centre, float by, float back) {
     real highest = all(-INF), nearest = {};
     for (long d = 0; d < PADDED; d += WIDTH) {
       const real inv = load(inverse_u + d), weight = load(u + d), shift = load(centre + d) * back;
       real tops = all(-INF);
-      for (long r = 0; r < count; ++r) {
+      for (long r = begin; r < end; ++r) {
         const real a = load(x + r * PADDED + d) * by + shift, z = a * SCALE, e = power(z);
         store(half + r * PADDED + d, e * 0.5f);
         store(folded + r * PADDED + d, e * inv);
@@ -173,10 +182,10 @@ struct Sums {
         }
       }
       highest = top(highest, tops);
-      store(row_tops + d, tops + load(logs + d));
+      store(row_tops[part] + d, tops + load(logs + d));
     }
-    row_top = top_of(highest);
-    row_near = top_of(nearest);
+    row_top[part] = top_of(highest);
+    row_near[part] = top_of(nearest);
   }
 
   // A tile of keys, b = by (x - centre); those that are not there are as if b were 0.
@@ -204,29 +213,29 @@ struct Sums {
     tops[PADDED + 1] = top_of(nearest);
   }
 
-  // What a group and a tile of keys allow.
-  int form(const float* tile) const {
+  // What some queries and a tile of keys allow.
+  int form(const float* tile, long part) const {
     const float* const tops = tile + SIDES * D * LANES;
     if (!fits) return EXACT;
-    if (TANH && row_near * tops[PADDED + 1] <= MOST_NEAR) return NEAR;
-    if (!(row_top <= MOST_EXPONENT && tops[PADDED] <= MOST_EXPONENT)) return EXACT;
+    if (TANH && row_near[part] * tops[PADDED + 1] <= MOST_NEAR) return NEAR;
+    if (!(row_top[part] <= MOST_EXPONENT && tops[PADDED] <= MOST_EXPONENT)) return EXACT;
     real most = all(least);
-    for (long d = 0; d < PADDED; d += WIDTH) most = top(most, load(row_tops + d) + load(tops + d));
+    for (long d = 0; d < PADDED; d += WIDTH) most = top(most, load(row_tops[part] + d) + load(tops + d));
     return top_of(most) <= MOST_PRODUCT ? FAST : WIDE;
   }
 
   // sum_d of u (tanh or sigmoid), for some queries and a tile.
-  void scores(float* to, long ld, const float* tile, int form, long count) const {
-    if (form == FAST) in_rows<FAST>(to, ld, tile, count);
-    if (form == WIDE) in_rows<WIDE>(to, ld, tile, count);
-    if constexpr (TANH) if (form == NEAR) in_rows<NEAR>(to, ld, tile, count);
+  void scores(float* to, long ld, const float* tile, int form, long begin, long end) const {
+    if (form == FAST) in_rows<FAST>(to, ld, tile, begin, end);
+    if (form == WIDE) in_rows<WIDE>(to, ld, tile, begin, end);
+    if constexpr (TANH) if (form == NEAR) in_rows<NEAR>(to, ld, tile, begin, end);
   }
 
   template <int FORM>
-  __attribute__((noinline)) void in_rows(float* to, long ld, const float* tile, long count) const {
-    long r = 0;
-    for (; r + SUM_ROWS <= count; r += SUM_ROWS) score<FORM, SUM_ROWS>(to + r * ld, ld, tile, r * PADDED);
-    for (; r < count; ++r) score<FORM, 1>(to + r * ld, ld, tile, r * PADDED);
+  __attribute__((noinline)) void in_rows(float* to, long ld, const float* tile, long begin, long end) const {
+    long r = begin;
+    for (; r + SUM_ROWS <= end; r += SUM_ROWS) score<FORM, SUM_ROWS>(to + r * ld, ld, tile, r * PADDED);
+    for (; r < end; ++r) score<FORM, 1>(to + r * ld, ld, tile, r * PADDED);
   }
 
   template <int FORM, int R>
@@ -282,18 +291,18 @@ struct Sums {
 
   // From the cotangents of a tile of pairs to those of a, b and u.
   template <bool ROW, bool KEY, bool WEIGHT>
-  void spread(const float* cotangents, long ld, const float* tile, int form, long count, float by_row, float by_key, float* of_rows, float* of_keys, real* of_weights) const {
-    if (TANH && form == NEAR) spread_rows<TANH, ROW, KEY, WEIGHT>(cotangents, ld, tile, count, by_row, by_key, of_rows, of_keys, of_weights);
-    else spread_rows<false, ROW, KEY, WEIGHT>(cotangents, ld, tile, count, by_row, by_key, of_rows, of_keys, of_weights);
+  void spread(const float* cotangents, long ld, const float* tile, int form, long begin, long end, float by_row, float by_key, float* of_rows, float* of_keys, real* of_weights) const {
+    if (TANH && form == NEAR) spread_rows<TANH, ROW, KEY, WEIGHT>(cotangents, ld, tile, begin, end, by_row, by_key, of_rows, of_keys, of_weights);
+    else spread_rows<false, ROW, KEY, WEIGHT>(cotangents, ld, tile, begin, end, by_row, by_key, of_rows, of_keys, of_weights);
   }
 
   template <bool IS_NEAR, bool ROW, bool KEY, bool WEIGHT>
-  __attribute__((noinline)) void spread_rows(const float* cotangents, long ld, const float* tile, long count, float by_row, float by_key, float* of_rows, float* of_keys, real* of_weights) const {
+  __attribute__((noinline)) void spread_rows(const float* cotangents, long ld, const float* tile, long begin, long end, float by_row, float by_key, float* of_rows, float* of_keys, real* of_weights) const {
     real weights_here[D] = {};
-    long r = 0;
-    for (; r + SUM_ROWS <= count; r += SUM_ROWS)
+    long r = begin;
+    for (; r + SUM_ROWS <= end; r += SUM_ROWS)
       spread_some<IS_NEAR, ROW, KEY, WEIGHT, SUM_ROWS>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, weights_here);
-    for (; r < count; ++r)
+    for (; r < end; ++r)
       spread_some<IS_NEAR, ROW, KEY, WEIGHT, 1>(cotangents + r * ld, ld, tile, r * PADDED, by_row, by_key, of_rows, of_keys, weights_here);
     if constexpr (WEIGHT)
       for (long d = 0; d < D; ++d) of_weights[d] += weights_here[d];
