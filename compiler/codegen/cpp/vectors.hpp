@@ -88,7 +88,7 @@ INLINE real stored(real x) {
   return x;
 }
 
-// The larger of two, where neither is odd: one instruction.
+// The larger of two, the second where one is not a number: one instruction.
 INLINE real top(real a, real b) {
 #if defined(__AVX512F__)
   return (real)_mm512_max_ps((__m512)a, (__m512)b);
@@ -150,18 +150,29 @@ INLINE real scaled(real p, real n) {
 #endif
 }
 
-// e^x for x up to 0: 2^(n + r) with n whole and a polynomial in r; below -104 it is 0. Its error is
-// 1 ulp and |x| half-ulps of 1: that of x itself, where x is a difference of scores.
-INLINE real exp_negative(real x) {
-  x = top(x, all(-105.0f));
-  real n = nearest(x * 1.44269504f);
-  real r = x * 1.44269504f - n;
+// 2^(n + r) for r up to a half in size, to a little more than half an ulp.
+INLINE real power_of_two(real n, real r) {
   real p = r * 1.54614478e-4f + 1.33908668e-3f;
   p = p * r + 9.61805694e-3f;
   p = p * r + 5.55035696e-2f;
   p = p * r + 2.40226507e-1f;
   p = p * r + 6.93147182e-1f;
   return scaled(p * r + 1.0f, n);
+}
+
+// e^x for x up to 0 and below -104 nothing, up to |x| / 5 ulps: less than the rounding of a difference
+// of scores makes of it. What is not a number stays so.
+INLINE real exp_of_difference(real x) {
+  x = top(all(-105.0f), x);
+  real n = nearest(x * 1.44269504f);
+  return power_of_two(n, x * 1.44269504f - n);
+}
+
+// The same to an ulp.
+INLINE real exp_negative(real x) {
+  x = top(all(-105.0f), x);
+  real n = nearest(x * 1.44269504f);
+  return power_of_two(n, x * 1.44269504f - n + x * 1.92596303e-8f);
 }
 
 INLINE real exponential(real x) {
