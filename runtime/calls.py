@@ -30,7 +30,7 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
     pairs = _pairs(module, given)
     if pairs < MANY:
         return signature
-    fused = module.has_kernels and _fits(*given.values())
+    fused = module._has_kernels and _fits(*given.values())
     if pairs < LONG:
         return replace(signature, fused=fused)
     return replace(signature, long=True, fused=fused)
@@ -66,7 +66,7 @@ def _prepared(module: Module, given: tuple[str, ...], *told: bool) -> str:
         signature = without_kernels(module, signature, error)
         made = module.compiled(signature)
     steps = dict(zip(made.lowered.submodules, _steps(module, made), strict=True))
-    return module.keep_for_tracing(made, steps)
+    return module._keep_for_tracing(made, steps)
 
 
 def _steps(module: Module, made: Compiled) -> Iterator[nn.Module]:
@@ -79,7 +79,7 @@ def without_kernels(module: Module, signature: Signature, error: KernelError) ->
     if module.options.lowering != "auto" or module.options.strict:
         raise error
     warnings.warn(f"without fused kernels: {error}", stacklevel=3)
-    module.has_kernels = False
+    module._has_kernels = False
     return replace(signature, fused=False)
 
 

@@ -96,7 +96,7 @@ class Module(nn.Module):
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
         self._traced: dict[str, Any] = {}
-        self.has_kernels = True
+        self._has_kernels = True
         self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}
@@ -212,7 +212,7 @@ class Module(nn.Module):
             self._compiled[signature] = found
         return found
 
-    def keep_for_tracing(self, made: Compiled, steps: Mapping[str, nn.Module]) -> str:
+    def _keep_for_tracing(self, made: Compiled, steps: Mapping[str, nn.Module]) -> str:
         """Make a graph and what it calls attributes; the name of that of the graph."""
         place = next(n for n, item in enumerate(self._compiled.values()) if item is made)
         name = f"_graph_{place}"
