@@ -150,8 +150,12 @@ INLINE real scaled(real p, real n) {
 #endif
 }
 
-// 2^(n + r) for r up to a half in size, to a little more than half an ulp.
-INLINE real power_of_two(real n, real r) {
+// e^x for x up to 0 and below -104 nothing, up to |x| / 5 ulps: less than the rounding of a difference
+// of scores makes of it. What is not a number stays so.
+INLINE real exp_of_difference(real x) {
+  x = top(all(-105.0f), x);
+  real n = nearest(x * 1.44269504f);
+  real r = x * 1.44269504f - n;
   real p = r * 1.54614478e-4f + 1.33908668e-3f;
   p = p * r + 9.61805694e-3f;
   p = p * r + 5.55035696e-2f;
@@ -160,19 +164,17 @@ INLINE real power_of_two(real n, real r) {
   return scaled(p * r + 1.0f, n);
 }
 
-// e^x for x up to 0 and below -104 nothing, up to |x| / 5 ulps: less than the rounding of a difference
-// of scores makes of it. What is not a number stays so.
-INLINE real exp_of_difference(real x) {
-  x = top(all(-105.0f), x);
-  real n = nearest(x * 1.44269504f);
-  return power_of_two(n, x * 1.44269504f - n);
-}
-
-// The same to an ulp.
+// The same to a little more than half an ulp: x = n log 2 + r, and a polynomial in r.
 INLINE real exp_negative(real x) {
   x = top(all(-105.0f), x);
   real n = nearest(x * 1.44269504f);
-  return power_of_two(n, x * 1.44269504f - n + x * 1.92596303e-8f);
+  real r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  real p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  return scaled((p * (r * r) + r) + 1.0f, n);
 }
 
 INLINE real exponential(real x) {
