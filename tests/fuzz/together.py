@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attnc.compiler.codegen.kernel import prelude
+from attnc.compiler.codegen.text import prelude
 from attnc.runtime.kernels import launch
 from attnc.runtime.kernels.errors import BuildFailed
 from attnc.runtime.kernels.library import Function

@@ -1,0 +1,372 @@
+"""The backward kernel: the weights again, and from them the cotangents of every leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...dsl.core import Contract, Kind, Node, Param, Read, ReadDim, Type, walk
+from .derivatives import adjoints, of_term
+from .expressions import Code, Statements, number
+from .leaves import Held, is_product, padded, query_side
+from .text import if_wanted, lines_of, room, row_room, term_room, truth
+from .writer import FORMS, Pairs, Writer, width_of
+
+#: the cotangents of the score, of a weight, and of the term at hand
+DS, DW, DT = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt"))
+
+
+class Backward(Writer):
+    index = "n"
+    template = "backward.cpp.jinja"
+
+    def blocks(self) -> dict[str, Any]:
+        keys = [item for item in self.held if item.leaf.domain == "key"]
+        score, follows = self.pair_block()
+        return super().blocks() | {
+            "score": score,
+            "rooms": lines_of(
+                (
+                    *(line for item in self.held for line in self.rooms(item)),
+                    *map(term_room, self.terms.values()),
+                    *map(self.sum_rooms, self.fractions),
+                )
+            ),
+            "pointers": lines_of(
+                f"const {item.stored}* const x{item.place} = a{item.place}.of(b, h);"
+                for item in self.held
+                if item.leaf.domain in ("head", "pair")
+            ),
+            "targets": lines_of(
+                (
+                    *(line for item in self.held for line in self.targets(item)),
+                    *map(self.sum_centre, self.fractions),
+                )
+            ),
+            "column_loads": self.column_loads(keys),
+            "visible_back": Code(self.visible().replace("const mask seen =", "seen =")),
+            "adjoints": follows,
+            "spread": lines_of(map(self.spread, self.match.terms)),
+            "group_starts": lines_of(map(self.group_starts, self.held)),
+            "group_ends": lines_of(map(self.group_ends, self.held)),
+            "batch_ends": lines_of(map(self.batch_ends, self.held)),
+            "unit_ends": lines_of(map(self.unit_ends, self.held)),
+        }
+
+    # -- memory -----------------------------------------------------------------------------
+
+    def rooms(self, item: Held) -> list[str]:
+        """Memory of a thread for a leaf, and for its cotangents."""
+        k, width = item.place, item.width
+        if item.leaf.domain == "row":
+            return [row_room(item)]
+        if item.leaf.domain != "key" or k == 0:
+            return []
+        found = [room(f"x{k}", item.packed, f"BATCH * LANES * {width}")]
+        if item.in_mask:
+            found.append(f"Span spans_{k}[BATCH];")
+        if item.as_rows:
+            found.append(room(f"rows_{k}", "float", f"BATCH * LANES * {padded(width)}"))
+        if self.is_spread(item):
+            found.append(room(f"keys_{k}", "float", f"BATCH * LANES * {width}"))
+        return found
+
+    def is_spread(self, item: Held) -> bool:
+        """Whether cotangents of a vector of keys are gathered feature by feature."""
+        terms = (term for term in self.match.terms if not is_product(term, self.match))
+        return (
+            item.place > 0
+            and item.is_vector
+            and any(item.leaf.node in set(walk(term)) for term in terms)
+        )
+
+    def targets(self, item: Held) -> list[str]:
+        """Where the cotangents of a leaf go, and what of a head is summed on the way."""
+        k = item.place
+        if item.kind is not Kind.REAL:
+            return []
+        width = padded(item.width) if item.is_vector else 1
+        match item.leaf.domain:
+            case "key":
+                at = f"key_unit * keys_all * {width}"
+            case "row":
+                at = f"row_unit * rows_all * {width}"
+            case "pair":
+                at = "key_unit * N * keys_all"
+            case _:
+                at = f"row_unit * {item.width}"
+        found = [f"float* const grad_{k} = (float*)grads[{k}] + {at};"]
+        if _is_of_head(item):
+            found.append(f"real heads_{k}[{item.width}] = {{}};")
+        return if_wanted(item, found)
+
+    def column_loads(self, keys: list[Held]) -> Code:
+        """The keys of a batch of tiles."""
+        lines: list[str] = []
+        value = (
+            "value_columns + n * VALUE * LANES, a0.of(b, h), a0.by_key, VALUE, (t0 + n) * LANES, M"
+        )
+        lines.append(f"columns({value});")
+        for item in keys[1:]:
+            k, width, at = item.place, item.width, f"a{item.place}.of(b, h)"
+            lines.append(item.load_keys(f"x{k} + n * LANES * {width}", at, "(t0 + n)"))
+            there = "std::min<long>(LANES, M - (t0 + n) * LANES)"
+            if item.in_mask:
+                over = f"over(x{k} + n * LANES, {there})"
+                lines.append(f"spans_{k}[n] = {truth(item, over)};")
+            if item.as_rows:
+                to = f"rows_{k} + n * LANES * {padded(width)}, {padded(width)}"
+                span = f"a{k}.by_key, {width}, (t0 + n) * LANES, {there}, LANES"
+                lines.append(f"rows_of({to}, {at}, {span});")
+            if self.is_spread(item):
+                clear = f"std::fill(keys_{k} + n * LANES * {width}, keys_{k} + (n + 1) * LANES * {width}, 0.0f);"
+                lines += if_wanted(item, [clear])
+        loads = "for (long n = 0; n < many; ++n) {\n" + "\n".join(lines) + "\n}"
+        return Code("\n".join((loads, *map(self.sum_keys, self.fractions))))
+
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sum_rooms(self, term: Node) -> str:
+        """Memory of a thread for the exponentials of a batch of tiles, and for their centre."""
+        found, sums = self.fractions[term], self.sums(term)
+        return (
+            f"{found.type} {sums};\n"
+            f"{room(f'tiles_{sums}', 'float', f'BATCH * {found.type}::TILE')}\n"
+            f"float centre_{sums}[{found.type}::PADDED] = {{}};"
+        )
+
+    def sum_centre(self, term: Node) -> str:
+        """The centre of the keys of a head, as in the forward."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        return f"centre_keys(centre_{sums}, a{k}.of(b, h), a{k}.by_key, {found.width}, M);"
+
+    def sum_keys(self, term: Node) -> str:
+        """The exponentials of a batch of tiles."""
+        found, sums = self.fractions[term], self.sums(term)
+        k, width = self.by_node[found.key.leaf].place, found.width
+        to = f"tiles_{sums} + n * {found.type}::TILE, x{k} + n * LANES * {width}, centre_{sums}"
+        there = f"{number(found.key.factor)}, std::min<long>(LANES, M - (t0 + n) * LANES)"
+        return f"for (long n = 0; n < many; ++n) {found.type}::keys({to}, {there});"
+
+    def sum_spread(self, term: Node, name: str, loop: str) -> str:
+        """From the cotangents of a term to those of its leaves."""
+        found, sums = self.fractions[term], self.sums(term)
+        row, key = (self.by_node[part.leaf] for part in (found.row, found.key))
+        weight = None if found.weight is None else self.by_node[found.weight]
+        wanted = ["0" if item is None else f"WANT_{item.place}" for item in (row, key, weight)]
+        targets = (
+            (row, f"grad_{row.place} + first * {padded(row.width)}", "float"),
+            (key, f"keys_{key.place} + n * {key.width} * LANES", "float"),
+            (weight, f"heads_{weight.place}" if weight else "", "real"),
+        )
+        lines = [f"{kind}* to_{side} = nullptr;" for side, (_, _, kind) in enumerate(targets)]
+        for side, (item, at, _) in enumerate(targets):
+            if item is not None:
+                lines += if_wanted(item, [f"to_{side} = {at};"])
+        factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
+        made = f"{sums}.spread<{', '.join(wanted)}>({name} + n * LANES, LD, tile, form, begin, end, {factors}, to_0, to_1, to_2);"
+        tile = f"tiles_{sums} + n * {found.type}::TILE"
+        return FORMS.format(tile=tile, sums=sums, made="\n".join([*lines, made]), loop=loop)
+
+    # -- cotangents -------------------------------------------------------------------------
+
+    def pair_block(self) -> tuple[Code, Code]:
+        """The score of WIDTH pairs (the weight where it is no softmax), and what follows from it."""
+        made = Pairs(self)
+        plain = self.match.weight is None
+        root = self.weighing(made)
+        score = made.code
+        made.lines.clear()
+        wanted = [*self.terms, *(node for node in walk(root) if self.is_number(node))]
+        found = adjoints(root, DS if plain else DW, dict.fromkeys(wanted))
+        lines: list[str] = []
+        for node, part in found.items():
+            name = made.value(part)
+            if self.match.given is not None:
+                name = f"choose(alive, {name}, all(0.0f))"
+            put = self.put(node, f"(partial ? choose(seen, {name}, all(0.0f)) : {name})", made)
+            lines += [*made.lines, *put]
+            made.lines.clear()
+        lines += [
+            f"store({name} + r * LD + col, all(0.0f));"
+            for term, name in self.terms.items()
+            if term not in found
+        ]
+        return score, Code("\n".join(lines))
+
+    def is_number(self, node: Node) -> bool:
+        """Whether a node of a score is read from a real array, one number for each pair."""
+        if isinstance(node, Read | ReadDim):
+            return True
+        item = self.by_node.get(node)
+        return item is not None and item.kind is Kind.REAL and not item.is_vector
+
+    def put(self, node: Node, part: str, made: Statements) -> list[str]:
+        """Add the cotangents of WIDTH pairs to those of a term or a leaf."""
+        if node in self.terms:
+            return [f"store({self.terms[node]} + r * LD + col, {part});"]
+        if isinstance(node, Read | ReadDim):
+            item = self.by_node[node.arg]
+            place = made.value(node.index)
+            add = f"scatter(grad_{item.place}, {place}, {part}, {item.width}"
+            absent = isinstance(node, Read)
+            return if_wanted(item, [f"{add}, {'true' if absent else 'false'});"])
+        item = self.by_node[node]
+        k = item.place
+        match item.leaf.domain:
+            case "row":
+                line = f"queries_{k}[r] += {part};"
+            case "key":
+                at = f"grad_{k} + t * LANES + c * WIDTH"
+                line = f"store({at}, load({at}) + {part});"
+            case "pair":
+                at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
+                line = f"store({at}, {part});"
+            case _:
+                line = f"some_{k}[0] += {part};"
+        return if_wanted(item, [line])
+
+    def spread(self, term: Node) -> str:
+        """From the cotangents of a term to those of its factors, for a group and a tile."""
+        name = self.terms[term]
+        if not is_product(term, self.match):
+            return self.spread_features(term, name)
+        assert isinstance(term, Contract)
+        row, key = (self.by_node[side] for side in query_side(term, self.match))
+        width = padded(row.width)
+        vectors = f"{width} / WIDTH"
+        of_row = f"grad_{row.place} + first * {width}, {width}, {name} + n * LANES, LD, 1"
+        of_key = f"grad_{key.place} + t * LANES * {width}, {width}, {name} + n * LANES, 1, LD"
+        keys = f"rows_{key.place} + n * LANES * {width}, {width}"
+        lines = if_wanted(row, [f"product<true>({of_row}, {keys}, count, {vectors}, LANES);"])
+        queries = f"x{row.place}, {width}"
+        lines += if_wanted(key, [f"product<true>({of_key}, {queries}, LANES, {vectors}, count);"])
+        return "\n".join(lines)
+
+    def spread_features(self, term: Node, name: str) -> str:
+        """The same feature by feature."""
+        made, rows = Statements(self.feature, "f"), self.rows_at_once(term)
+        wanted = [
+            node
+            for node in walk(term)
+            if node in self.by_node and self.by_node[node].kind is Kind.REAL
+        ]
+        found = of_term(term, DT, dict.fromkeys(wanted))
+        before: list[str] = []
+        inside: list[str] = []
+        after: list[str] = []
+        for node, part in found.items():
+            item = self.by_node[node]
+            value = made.value(part)
+            inside += made.lines
+            made.lines.clear()
+            parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})", rows)
+            for lines, texts in zip((before, inside, after), parts, strict=True):
+                lines += if_wanted(item, [texts]) if texts else []
+        whole = term not in self.fractions
+        loop = _SPREAD.format(
+            name=name,
+            begin="0" if whole else "begin",
+            end="count" if whole else "end",
+            rows=rows,
+            width=width_of(term),
+            before="\n".join(before),
+            inside="\n".join(inside),
+            after="\n".join(after),
+        )
+        return loop if whole else self.sum_spread(term, name, loop)
+
+    def feature_put(self, item: Held, part: str, rows: str) -> tuple[str, str, str]:
+        """Before, for and after the vectors of a tile: add to the cotangents of a leaf."""
+        k, width = item.place, item.width
+        match item.leaf.domain, item.is_vector:
+            case "row", True:
+                at = f"grad_{k}[(first + r) * {padded(width)} + d]"
+                return (
+                    f"real total_{k}[{rows}] = {{}};",
+                    f"total_{k}[i] += {part};",
+                    f"{at} += sum_of(total_{k}[i]);",
+                )
+            case "row", False:
+                return "", f"queries_{k}[r] += {part};", ""
+            case "key", True:
+                at = f"keys_{k} + (n * {width} + d) * LANES + c * WIDTH"
+                return "", f"store({at}, load({at}) + {part});", ""
+            case "key", False:
+                at = f"grad_{k} + t * LANES + c * WIDTH"
+                return "", f"store({at}, load({at}) + {part});", ""
+            case "pair", _:
+                at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
+                return "", f"store({at}, load({at}) + {part});", ""
+        return "", f"some_{k}[{'d' if item.is_vector else '0'}] += {part};", ""
+
+    def group_starts(self, item: Held) -> str:
+        """Cotangents of a group of queries, or of a head by one, summed over the keys of a batch."""
+        k = item.place
+        if _is_of_head(item):
+            return "\n".join(if_wanted(item, [f"real some_{k}[{item.width}] = {{}};"]))
+        if not _is_row_number(item):
+            return ""
+        return "\n".join(if_wanted(item, [f"real queries_{k}[GROUP] = {{}};"]))
+
+    def group_ends(self, item: Held) -> str:
+        """Put them where they belong."""
+        k = item.place
+        if _is_of_head(item):
+            add = f"for (long d = 0; d < {item.width}; ++d) heads_{k}[d] += some_{k}[d];"
+            return "\n".join(if_wanted(item, [add]))
+        if not _is_row_number(item):
+            return ""
+        add = f"for (long r = 0; r < count; ++r) grad_{k}[first + r] += sum_of(queries_{k}[r]);"
+        return "\n".join(if_wanted(item, [add]))
+
+    def batch_ends(self, item: Held) -> str:
+        """From features of keys to keys of features."""
+        if not self.is_spread(item) or item.leaf.domain != "key":
+            return ""
+        k, width = item.place, item.width
+        return "\n".join(
+            if_wanted(
+                item,
+                [
+                    "for (long n = 0; n < many; ++n)",
+                    "  for (long j = 0; j < LANES; ++j)",
+                    f"    for (long d = 0; d < {width}; ++d)",
+                    f"      grad_{k}[((t0 + n) * LANES + j) * {padded(width)} + d] +="
+                    f" keys_{k}[(n * {width} + d) * LANES + j];",
+                ],
+            )
+        )
+
+    def unit_ends(self, item: Held) -> str:
+        """What was summed over a head."""
+        if not _is_of_head(item):
+            return ""
+        k = item.place
+        add = f"for (long d = 0; d < {item.width}; ++d) grad_{k}[d] = sum_of(heads_{k}[d]);"
+        return "\n".join(if_wanted(item, [add]))
+
+
+_SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
+  for (long d = 0; d < {width}; ++d) {{
+    {before}
+    for (long c = 0; c < COLS; ++c)
+      for (long i = 0; i < {rows}; ++i) {{
+        const long r = q + i;
+        const real dt = r < {end} ? load({name} + r * LD + n * LANES + c * WIDTH) : (real){{}};
+        {inside}
+      }}
+    for (long i = 0; i < {rows}; ++i) {{
+      const long r = q + i;
+      {after}
+    }}
+  }}"""
+
+
+def _is_of_head(item: Held) -> bool:
+    """Whether cotangents are summed over all pairs of a head: in parts, so that they stay accurate."""
+    return item.leaf.domain == "head" and not item.leaf.table and item.kind is Kind.REAL
+
+
+def _is_row_number(item: Held) -> bool:
+    return item.leaf.domain == "row" and item.kind is Kind.REAL and not item.is_vector

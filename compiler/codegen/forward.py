@@ -1,0 +1,144 @@
+"""The forward kernel: keys packed by tiles, scores, an online softmax, sums of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...dsl.core import Node
+from .expressions import number
+from .leaves import Held
+from .text import lines_of, row_room, term_room, truth
+from .writer import Pairs, Writer
+
+
+class Forward(Writer):
+    template = "forward.cpp.jinja"
+
+    def blocks(self) -> dict[str, Any]:
+        keys = [item for item in self.held if item.leaf.domain == "key"]
+        made = Pairs(self)
+        self.weighing(made)
+        return super().blocks() | {
+            "score": made.code,
+            "absent": self.absent(),
+            "visible": self.visible(),
+            "packs": lines_of(
+                (
+                    *(line for item in keys for line in self.packs(item)),
+                    *map(self.sum_packs, self.fractions),
+                )
+            ),
+            "packing": lines_of(
+                (*map(self.packing, keys), *map(self.sum_packing, self.fractions)),
+            ),
+            "rooms": lines_of(
+                (
+                    *map(self.room, self.held),
+                    *map(term_room, self.terms.values()),
+                    *(f"{made.type} {self.sums(t)};" for t, made in self.fractions.items()),
+                )
+            ),
+            "pointers": lines_of(
+                (
+                    *(line for item in self.held for line in self.pointers(item)),
+                    *map(self.sum_pointers, self.fractions),
+                )
+            ),
+        }
+
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sum_packs(self, term: Node) -> str:
+        """Memory for the exponentials of the keys of all heads, and for their centres."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        slots = f"a{k}.batches(B) * a{k}.heads(H)"
+        return (
+            f"const Pack<float> packed_{sums}({slots}, tiles * {found.type}::TILE);\n"
+            f"const Pack<float> centres_{sums}({slots}, {found.type}::PADDED);"
+        )
+
+    def sum_packing(self, term: Node) -> str:
+        """Make them: centres by head, exponentials by tile."""
+        found, sums = self.fractions[term], self.sums(term)
+        k = self.by_node[found.key.leaf].place
+        return _SUM_PACKING.format(
+            k=k,
+            sums=sums,
+            type=found.type,
+            width=found.width,
+            by=number(found.key.factor),
+        )
+
+    def sum_pointers(self, term: Node) -> str:
+        """Those of a head."""
+        sums, k = self.sums(term), self.by_node[self.fractions[term].key.leaf].place
+        slot = f"a{k}.slot(b, h, H)"
+        return (
+            f"const float* const tiles_{sums} = packed_{sums}.of({slot});\n"
+            f"const float* const centre_{sums} = centres_{sums}.of({slot});"
+        )
+
+    def packs(self, item: Held) -> list[str]:
+        """Memory for the keys of all heads."""
+        k = item.place
+        width = "PADDED" if k == 0 else str(item.width)
+        slots = f"a{k}.batches(B) * a{k}.heads(H)"
+        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * LANES * {width});"]
+        if item.in_mask:
+            found.append(f"const Pack<Span> s{k}({slots}, tiles);")
+        return found
+
+    def packing(self, item: Held) -> str:
+        """Pack the keys of all heads, each tile by one thread."""
+        k = item.place
+        at = f"a{k}.at + slot / a{k}.heads(H) * a{k}.by_batch + slot % a{k}.heads(H) * a{k}.by_head"
+        width = "PADDED" if k == 0 else str(item.width)
+        to = f"p{k}.of(slot) + t * LANES * {width}"
+        if k == 0:
+            there = "std::min<long>(LANES, M - t * LANES)"
+            load = f"rows_of({to}, PADDED, {at}, a{k}.by_key, VALUE, t * LANES, {there}, LANES);"
+        else:
+            load = item.load_keys(to, at, "t")
+        lines = [
+            "#pragma omp for",
+            f"for (long u = 0; u < a{k}.batches(B) * a{k}.heads(H) * tiles; ++u) {{",
+            "  const long slot = u / tiles, t = u % tiles;",
+            f"  {load}",
+        ]
+        if item.in_mask:
+            there = "std::min<long>(LANES, M - t * LANES)"
+            lines.append(f"  s{k}.of(slot)[t] = {truth(item, f'over({to}, {there})')};")
+        return "\n".join([*lines, "}"])
+
+    def room(self, item: Held) -> str:
+        """Memory of a thread for the queries of a group."""
+        return row_room(item) if item.leaf.domain == "row" else ""
+
+    def pointers(self, item: Held) -> list[str]:
+        """The arrays of a head."""
+        k = item.place
+        match item.leaf.domain:
+            case "key":
+                name = "values" if k == 0 else f"x{k}"
+                slot = f"a{k}.slot(b, h, H)"
+                found = [f"const {item.packed}* const {name} = p{k}.of({slot});"]
+                if item.in_mask:
+                    found.append(f"const Span* const spans_{k} = s{k}.of({slot});")
+                return found
+            case "row":
+                return []
+        return [f"const {item.stored}* const x{k} = a{k}.of(b, h);"]
+
+
+_SUM_PACKING = """#pragma omp for
+for (long slot = 0; slot < a{k}.batches(B) * a{k}.heads(H); ++slot) {{
+  float* const to = centres_{sums}.of(slot);
+  std::fill(to, to + {type}::PADDED, 0.0f);
+  centre_keys(to, a{k}.at + slot / a{k}.heads(H) * a{k}.by_batch + slot % a{k}.heads(H) * a{k}.by_head, a{k}.by_key, {width}, M);
+}}
+#pragma omp for
+for (long u = 0; u < a{k}.batches(B) * a{k}.heads(H) * tiles; ++u) {{
+  const long slot = u / tiles, t = u % tiles;
+  {type}::keys(packed_{sums}.of(slot) + t * {type}::TILE, p{k}.of(slot) + t * LANES * {width}, centres_{sums}.of(slot), {by}, std::min<long>(LANES, M - t * LANES));
+}}"""

@@ -1,0 +1,80 @@
+"""What the text of a kernel is put together from: headers, templates, memory, conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ...dsl.core import Kind
+from .expressions import Code
+from .leaves import Held, padded
+
+PLACE = Path(__file__).parent / "cpp"
+
+
+def if_wanted(item: Held, lines: list[str]) -> list[str]:
+    """Lines that are there where the gradient of a leaf is wanted."""
+    return [f"#if WANT_{item.place}", *lines, "#endif"]
+
+
+def lines_of(texts: Iterable[str]) -> Code:
+    """What is not empty, line by line."""
+    return Code("\n".join(text for text in texts if text))
+
+
+def truth(item: Held, span: str) -> str:
+    """The extremes of a leaf: of bools, which are packed as -1 and 0, those of 1 and 0."""
+    return f"-{span}" if item.kind is Kind.BOOL else span
+
+
+def row_span(item: Held) -> str:
+    """The extremes of a group of queries."""
+    return truth(item, f"over(x{item.place}, count)")
+
+
+def room(name: str, packed: str, size: str) -> str:
+    """Memory of a thread under a name."""
+    floats = f"({size}) * (long)sizeof({packed}) / 4"
+    return f"Room {name}_room({floats});\n{packed}* const {name} = ({packed}*){name}_room.at;"
+
+
+def row_room(item: Held) -> str:
+    """Memory for the numbers of a group of queries."""
+    width = padded(item.width) if item.is_vector else 1
+    return room(f"x{item.place}", item.packed, f"GROUP * {width}")
+
+
+def term_room(name: str) -> str:
+    """Memory for a term, of a group of queries and a batch of tiles."""
+    return room(name, "float", "GROUP * LD")
+
+
+@cache
+def prelude(with_fractions: bool) -> Code:
+    """The headers, in one text: what is built stands in one file."""
+    names = ["vectors.hpp", "spans.hpp", "frame.hpp", *["fractions.hpp"] * with_fractions]
+    return Code("\n".join((PLACE / name).read_text("utf-8") for name in names))
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The templates."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PLACE),
+        undefined=jinja2.StrictUndefined,
+        finalize=_ours,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+
+
+def _ours(value: Any) -> Any:
+    """Templates take numbers and text of ours, never a string from a spec."""
+    if isinstance(value, Code | int | jinja2.Undefined):
+        return value
+    raise TypeError(f"a template was given {type(value).__name__}")

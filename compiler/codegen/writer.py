@@ -1,0 +1,250 @@
+"""What the forward and the backward kernel have in common: leaves, terms, masks and scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...dsl.core import Contract, Map, Node, Param, Read, ReadDim, Reduce, walk
+from ..matching.fused import Match
+from .algebra import fractions
+from .expressions import Code, Spans, Statements, number
+from .leaves import held, is_product, padded, query_side
+from .text import environment, lines_of, prelude, row_span
+
+#: operators of an instruction or two
+_LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
+
+
+class Writer:
+    """What both kernels have in common. `index` names the tile at hand in the arrays of keys."""
+
+    index = "t"
+    template = ""
+
+    def __init__(self, match: Match) -> None:
+        self.match = match
+        self.held = held(match)
+        self.by_node = {item.leaf.node: item for item in self.held}
+        self.terms = {term: f"term_{place}" for place, term in enumerate(match.terms)}
+        found = ((term, fractions(term, match)) for term in match.terms)
+        self.fractions = {term: made for term, made in found if made is not None}
+
+    def text(self) -> str:
+        """The whole source."""
+        template = environment().get_template(self.template)
+        text = prelude(bool(self.fractions))
+        return template.render(prelude=text, **self.blocks()) + "\n"
+
+    def blocks(self) -> dict[str, Any]:
+        """What the template is filled with."""
+        rows = [item for item in self.held if item.leaf.domain == "row"]
+        return {
+            "value": self.held[0].leaf,
+            "count": len(self.held),
+            "softmax": self.match.weight is None,
+            "lanes": Code("LANE_NUMBERS"),
+            "arrays": lines_of(item.array() for item in self.held),
+            "row_loads": lines_of(
+                (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
+            ),
+            "row_spans": lines_of(
+                f"const Span span_{item.place} = {row_span(item)};" for item in rows if item.in_mask
+            ),
+            "classify": self.classify(),
+            "terms": lines_of(map(self.term, self.match.terms)),
+        }
+
+    # -- leaves -----------------------------------------------------------------------------
+
+    def scalar(self, node: Node) -> str | None:
+        """What is read for WIDTH pairs."""
+        if node in self.terms:
+            return f"load({self.terms[node]} + r * LD + col)"
+        if isinstance(node, Read | ReadDim):
+            return None
+        found = self.by_node.get(node)
+        if found is not None:
+            return found.scalar(self.index)
+        return node.name if isinstance(node, Param) else None
+
+    def feature(self, node: Node) -> str | None:
+        """What is read for WIDTH pairs at one feature."""
+        found = self.by_node.get(node)
+        if found is not None:
+            return found.feature(self.index)
+        return node.name if isinstance(node, Param) else None
+
+    def weighing(self, made: Pairs) -> Node:
+        """Write the score of WIDTH pairs (the weight where it is no softmax) as `s`; what it is.
+
+        Where a score may be -inf, `alive` says which are not: the others are not there.
+        """
+        root = self.match.root
+        value, given = made.value(root), self.match.given
+        if given is not None:
+            made.lines.append(f"const mask alive = (mask)({made.value(given)} > -INF);")
+            if given is not root:
+                value = f"choose(alive, {value}, all({self.absent()}))"
+        made.lines.append(f"const real s = {value};")
+        return root
+
+    def absent(self) -> Code:
+        """The score, or weight, of a pair that is not there."""
+        return Code("-INF" if self.match.weight is None else "0.0f")
+
+    # -- blocks -----------------------------------------------------------------------------
+
+    def classify(self) -> Code:
+        """Whether the mask lets in all pairs of a group and a tile, or none."""
+        if self.match.mask is None:
+            return Code("")
+        spans = Spans(self.span)
+        value = spans.value(self.match.mask)
+        return Code(f"{spans.code}\nfound = kind_of({value});")
+
+    def span(self, node: Node) -> str | None:
+        """The extremes of a leaf."""
+        item = self.by_node.get(node)
+        if item is None or isinstance(node, Read | ReadDim):
+            return None
+        match item.leaf.domain:
+            case "row":
+                return f"span_{item.place}"
+            case "key":
+                return f"spans_{item.place}[{self.index}]"
+            case "head" if not item.is_vector:
+                return f"over(x{item.place}, 1)"
+        return None
+
+    def visible(self) -> Code:
+        """Which of WIDTH pairs the mask lets in, `there` among them."""
+        if self.match.mask is None:
+            return Code("const mask seen = there;")
+        made = Pairs(self, "m")
+        value = made.value(self.match.mask)
+        return Code(f"{made.code}\nconst mask seen = {value} & there;")
+
+    def term(self, term: Node) -> str:
+        """A sum over features, of a group and a tile."""
+        name = self.terms[term]
+        if is_product(term, self.match):
+            assert isinstance(term, Contract)
+            row, key = (self.by_node[side] for side in query_side(term, self.match))
+            width = row.width
+            left = f"x{row.place}, {padded(width)}, 1"
+            right = f"x{key.place} + {self.index} * {width} * LANES, LANES"
+            rows = "padded" if self.index == "t" else "count"
+            return (
+                f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {width});"
+            )
+        if term not in self.fractions:
+            return self.loop(term, name, "0", "count")
+        loop = self.loop(term, name, "begin", "end")
+        sums = self.sums(term)
+        tile = f"tiles_{sums} + {self.index} * {self.fractions[term].type}::TILE"
+        made = f"{sums}.scores({name} + n * LANES, LD, tile, form, begin, end);"
+        return FORMS.format(tile=tile, sums=sums, made=made, loop=loop)
+
+    def loop(self, term: Node, name: str, begin: str, end: str) -> str:
+        """A sum over features, one after the other."""
+        made = Statements(self.feature, "f")
+        value = _factors(made, term)
+        rows = self.rows_at_once(term)
+        return _LOOP.format(
+            name=name,
+            begin=begin,
+            end=end,
+            rows=rows,
+            width=width_of(term),
+            code=made.code,
+            value=value,
+        )
+
+    def rows_at_once(self, term: Node) -> str:
+        """How many queries a loop over features takes together, to read keys once for all.
+
+        Padding stands for those beyond a group, but not in arrays by pair. Where functions are
+        computed reading is nothing, and the code would be long.
+        """
+        below = list(walk(term))
+        pairs = {leaf.node for leaf in self.match.leaves if leaf.domain == "pair"}
+        light = all(not isinstance(node, Map) or node.op in _LIGHT for node in below)
+        return "SUM_ROWS" if light and pairs.isdisjoint(below) else "1"
+
+    # -- sums of fractions ------------------------------------------------------------------
+
+    def sums(self, term: Node) -> str:
+        """What adds up the fractions of a term."""
+        return self.terms[term].replace("term", "sums")
+
+    def sum_rows(self, term: Node) -> str:
+        """The weights, and the queries of a group."""
+        found, sums = self.fractions[term], self.sums(term)
+        weight = "nullptr" if found.weight is None else f"x{self.by_node[found.weight].place}"
+        row = f"x{self.by_node[found.row.leaf].place}, count, centre_{sums}"
+        factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
+        return f"{sums}.weights({weight});\n{sums}.rows({row}, {factors});"
+
+
+FORMS = """for (long part = 0; part * CHOSEN < count; ++part) {{
+  const long begin = part * CHOSEN, end = std::min<long>(count, begin + CHOSEN);
+  const float* const tile = {tile};
+  const int form = {sums}.form(tile, part);
+  if (form != EXACT) {{
+    {made}
+  }} else {{
+    {loop}
+  }}
+}}"""
+
+
+#: sums of 16 features are added to each other: less rounding than one after the other
+_LOOP = """for (long q = {begin}; q < {end}; q += {rows})
+  for (long e = 0; e < {width}; e += 16) {{
+    real made[{rows}][COLS] = {{}};
+    for (long d = e; d < std::min<long>(e + 16, {width}); ++d)
+      for (long i = 0; i < {rows}; ++i)
+        for (long c = 0; c < COLS; ++c) {{
+          const long r = q + i;
+          {code}
+          made[i][c] += {value};
+        }}
+    for (long i = 0; i < {rows}; ++i)
+      for (long c = 0; c < COLS; ++c) {{
+        float* const at = {name} + (q + i) * LD + n * LANES + c * WIDTH;
+        store(at, made[i][c] + (e ? load(at) : (real){{}}));
+      }}
+  }}"""
+
+
+class Pairs(Statements):
+    """Numbers of pairs, tables read at places of their own among them."""
+
+    def __init__(self, writer: Writer, prefix: str = "v") -> None:
+        super().__init__(writer.scalar, prefix)
+        self.by_node = writer.by_node
+
+    def _written(self, node: Node) -> str:
+        if not isinstance(node, Read | ReadDim):
+            return super()._written(node)
+        item = self.by_node[node.arg]
+        place = self.value(node.index)
+        found = f"gather(x{item.place}, {place}, {item.width})"
+        if isinstance(node, ReadDim):
+            return found
+        return f"choose(narrow({place} < 0) | narrow({place} >= {item.width}), all(0.0f), {found})"
+
+
+def _factors(made: Statements, term: Node) -> str:
+    """What is summed over features."""
+    if isinstance(term, Contract):
+        return f"{made.value(term.left)} * {made.value(term.right)}"
+    assert isinstance(term, Reduce)
+    return made.value(term.arg)
+
+
+def width_of(term: Node) -> int:
+    """Over how many features a term is summed."""
+    arg = term.left if isinstance(term, Contract) else term.arg  # type: ignore[attr-defined]
+    size: int = arg.type.dims[0].value
+    return size
