@@ -55,10 +55,11 @@ def part(e: Dense, node: Part) -> Value:
     found = lowered(e, attend_node)
     joint = attend_node.joint
     if node.part == "lse":
-        axes = found.scores.axes
+        present = () if found.present is None else found.present.axes
+        axes = by_rank((*found.scores.axes, *present))
         mask = None if found.present is None else e.full(found.present, axes)
         place = axes.index(joint) - len(axes)
-        made = e.call(ops.masked_logsumexp, found.scores.node, mask, [place])
+        made = e.call(ops.masked_logsumexp, e.full(found.scores, axes), mask, [place])
         kept = tuple(axis for axis in axes if axis != joint)
         return Value(made, kept, 0, found.scores.wide)
     value = found.weights if node.part == "weights" else found.scores

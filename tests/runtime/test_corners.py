@@ -22,6 +22,16 @@ CORNERS = {
     "a linear value that is a position": LINEAR + "value: real(j)\n",
     "a linear value and its sum": LINEAR.replace("normalize: s\n", "") + "value: sum(v)\n"
     "normalize: s / (3 + sum(s, over=j))\n",
+    "an lse by head of scores without heads": HEAD
+    + """context: same
+project:
+  q: linear(x, to=[8])
+  k: linear(context, to=[8])
+  v: linear(context, to=[h, d_value])
+let:
+  y: {attend: {mask: h == 1, score: "dot(q, k)", normalize: "softmax(s, j)", value: v}}
+out: linear(concat(y * max(y.lse, -50), over=h))
+""",
     "a scale of 0": HEAD + "extends: causal_softmax\nscore: 0 * super\n",
     "a negative scale": HEAD + "extends: causal_softmax\nscore: -1 * super\n",
     "queries and keys without b": HEAD
