@@ -1,9 +1,9 @@
-"""Times of the generated CPU kernels: additive scores against torch.compile and against dot products.
+"""Times of the generated CPU kernels against torch's own, and against torch.compile of the formula.
 
-    python benchmarks/cpu.py [--json] [--threads 2]
+    python benchmarks/cpu.py [--json] [--threads 2] [--only additive]
 
-One process, all runs in turns, medians. The formula is compiled by torch as it stands, all pairs and
-features at once; the dot product is torch's own fused attention over as many tokens.
+One process, all runs of a row in turns, medians. One example, 8 heads of 64. `needed` is what we hold
+ourselves to: how many times as long the other takes, at least.
 """
 
 from __future__ import annotations
@@ -12,48 +12,125 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import attnc
 import torch
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 HEADS, WIDTH = 8, 64
+Step = Callable[[], Tensor]
 
 
-class Row(NamedTuple):
-    """Milliseconds, and how many times longer the others take."""
+@dataclass(frozen=True)
+class Row:
+    """Our kernel and one other way to the same result.
+
+    needed   how many times as long the other takes, at least
+    """
 
     name: str
     tokens: int
-    ours: float
-    compiled: float
-    sdpa: float
+    backward: bool
+    ours: Step
+    rival: str
+    other: Step
+    needed: float
 
-    def as_json(self) -> dict[str, object]:
-        ratios = {"faster": self.compiled / self.ours, "of_sdpa": self.ours / self.sdpa}
-        return {**self._asdict(), **ratios}
+    def measured(self, repeats: int) -> dict[str, Any]:
+        """Median milliseconds of both, run in turns."""
+        steps = [self._step(self.ours), self._step(self.other)]
+        times: list[list[float]] = [[], []]
+        for repeat in range(repeats + 2):
+            for place, step in enumerate(steps):
+                start = time.perf_counter()
+                step()
+                if repeat >= 2:
+                    times[place].append((time.perf_counter() - start) * 1e3)
+        ours, other = map(statistics.median, times)
+        found = {"name": self.name, "tokens": self.tokens, "backward": self.backward}
+        found |= {"ours_ms": ours, "rival": self.rival, "rival_ms": other}
+        return found | {"ratio": other / ours, "needed": self.needed}
 
-    def __str__(self) -> str:
-        return (
-            f"{self.name} N={self.tokens}: {self.ours:.2f} ms, torch.compile {self.compiled:.1f} ms "
-            f"({self.compiled / self.ours:.1f}x), SDPA of a dot product {self.sdpa:.2f} ms "
-            f"(ratio {self.ours / self.sdpa:.2f})"
-        )
+    def _step(self, made: Step) -> Callable[[], None]:
+        def step() -> None:
+            with torch.set_grad_enabled(self.backward):
+                out = made()
+                if self.backward:
+                    out.sum().backward()
+
+        return step
 
 
-def interleaved(repeats: int, *runs: Callable[[], object]) -> list[float]:
-    """Median milliseconds of each run, all run in turns."""
-    times: list[list[float]] = [[] for _ in runs]
-    for repeat in range(repeats + 2):
-        for place, run in enumerate(runs):
-            start = time.perf_counter()
-            run()
-            if repeat >= 2:
-                times[place].append((time.perf_counter() - start) * 1e3)
-    return [statistics.median(item) for item in times]
+def core(name: str, **dims: Any) -> attnc.Module:
+    """The attention core of a library spec, by kernels."""
+    sizes = {"d_model": HEADS * WIDTH, "heads": HEADS, **dims}
+    return attnc.compile(name, entry="qkv", lowering="cpu", **sizes)
+
+
+def heads(tokens: int, backward: bool, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Queries, keys and values."""
+    shape = (1, HEADS, tokens, WIDTH)
+    return [torch.randn(shape, dtype=dtype, requires_grad=backward) for _ in range(3)]
+
+
+def dots() -> Iterator[Row]:
+    """Softmax of dot products against torch's fused attention."""
+    full, causal = core("softmax"), core("causal_softmax")
+    for tokens in (512, 2048, 4096):
+        q = heads(tokens, False)
+        yield Row("dot", tokens, False, lambda q=q: full(*q), "SDPA", lambda q=q: sdpa(*q), 2.1)
+    half = heads(2048, False, torch.bfloat16)
+    yield Row("dot, bfloat16", 2048, False, lambda: full(*half), "SDPA", lambda: sdpa(*half), 3.7)
+    q = heads(2048, True)
+    yield Row("dot", 2048, True, lambda: full(*q), "SDPA", lambda: sdpa(*q), 1.8)
+    other = lambda: sdpa(*q, is_causal=True)  # noqa: E731
+    yield Row("dot, causal", 2048, True, lambda: causal(*q), "SDPA", other, 1.8)
+
+
+def flexible() -> Iterator[Row]:
+    """Scores and masks that FlexAttention takes on the CPU, forward."""
+    flex = torch.compile(flex_attention)
+    slopes = torch.tensor([2.0 ** -(head + 1) for head in range(HEADS)])
+    forms: dict[str, tuple[attnc.Module, Any, Any]] = {
+        "ALiBi": (core("alibi"), lambda s, b, h, i, j: s - slopes[h] * (i - j).abs(), None),
+        "soft-cap": (core("soft_cap"), lambda s, b, h, i, j: 50 * torch.tanh(s / 50), None),
+        "window 256": (
+            core("sliding_window", left=256, right=256),
+            None,
+            lambda b, h, i, j: (i - j).abs() <= 256,
+        ),
+    }
+    for tokens in (2048, 4096):
+        q = heads(tokens, False)
+        for name, (ours, score, mask) in forms.items():
+            blocks = None if mask is None else create_block_mask(mask, 1, 1, tokens, tokens, "cpu")
+
+            def other(q: Any = q, score: Any = score, blocks: Any = blocks) -> Tensor:
+                made: Tensor = flex(*q, score_mod=score, block_mask=blocks)
+                return made
+
+            run = lambda ours=ours, q=q: ours(*q)  # noqa: E731
+            yield Row(name, tokens, False, run, "FlexAttention", other, 2.0)
+
+
+def learned() -> Iterator[Row]:
+    """A learned bias by distance, against torch's attention with the bias of all pairs."""
+    ours = core("t5_bias")
+    q = heads(2048, True)
+    table = torch.randn(HEADS, 4095, requires_grad=True)
+    place = torch.arange(2048)[:, None] - torch.arange(2048) + 2047
+
+    def other() -> Tensor:
+        return sdpa(*q, attn_mask=table[:, place][None])
+
+    yield Row("learned bias", 2048, True, lambda: ours(*q), "SDPA with a bias", other, 3.0)
 
 
 def formula(q: Tensor, k: Tensor, v: Tensor, u: Tensor) -> Tensor:
@@ -62,31 +139,32 @@ def formula(q: Tensor, k: Tensor, v: Tensor, u: Tensor) -> Tensor:
     return score.softmax(-1) @ v
 
 
-def additive(tokens: int, backward: bool, repeats: int) -> Row:
-    """Forward, or forward and backward, at one length."""
-    core = attnc.compile(
-        "additive", d_model=HEADS * WIDTH, heads=HEADS, entry="qkv", lowering="cpu"
-    )
-    u = dict(core.named_parameters())["u"].detach().clone().requires_grad_(backward)
-    q, k, v = (torch.randn(1, HEADS, tokens, WIDTH, requires_grad=backward) for _ in range(3))
-    compiled = torch.compile(formula)
+def additive() -> Iterator[Row]:
+    """Additive scores against the formula by torch.compile, and against torch's dot products."""
+    ours, compiled = core("additive"), torch.compile(formula)
+    for tokens, backward, needed in ((512, False, 20), (2048, False, 22), (1024, True, 25)):
+        u = dict(ours.named_parameters())["u"].detach().clone().requires_grad_(backward)
+        q = heads(tokens, backward)
+        run = lambda q=q: ours(*q)  # noqa: E731
+        other = lambda q=q, u=u: compiled(*q, u)  # noqa: E731
+        yield Row("additive", tokens, backward, run, "torch.compile", other, needed)
+        if not backward:
+            rival = lambda q=q: sdpa(*q)  # noqa: E731
+            yield Row("additive", tokens, False, run, "SDPA of dots", rival, 1 / 1.1)
 
-    def run(made: Callable[[], Tensor]) -> Callable[[], object]:
-        def step() -> None:
-            with torch.set_grad_enabled(backward):
-                out = made()
-                if backward:
-                    out.sum().backward()
 
-        return step
+FAMILIES = {"dots": dots, "flexible": flexible, "learned": learned, "additive": additive}
 
-    runs = (
-        run(lambda: core(q, k, v)),
-        run(lambda: compiled(q, k, v, u)),
-        run(lambda: scaled_dot_product_attention(q, k, v)),
-    )
-    name = "additive forward and backward" if backward else "additive forward"
-    return Row(name, tokens, *interleaved(repeats, *runs))
+
+def table(found: list[dict[str, Any]]) -> Table:
+    """The figures, a row each."""
+    shown = Table("kernel", "tokens", "pass", "ours", "other", "its time", "ratio", "needed")
+    for item in found:
+        passed = "both" if item["backward"] else "forward"
+        times = [f"{item['ours_ms']:.2f} ms", item["rival"], f"{item['rival_ms']:.2f} ms"]
+        ratios = [f"{item['ratio']:.2f}", f"{item['needed']:.2f}"]
+        shown.add_row(item["name"], str(item["tokens"]), passed, *times, *ratios)
+    return shown
 
 
 def main() -> None:
@@ -94,14 +172,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", choices=list(FAMILIES))
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    rows = [additive(512, False, 15), additive(2048, False, 5), additive(1024, True, 5)]
-    if chosen.json:
-        print(json.dumps([row.as_json() for row in rows], indent=2))
-    else:
-        print(*rows, sep="\n")
+    families = [FAMILIES[chosen.only]] if chosen.only else FAMILIES.values()
+    found = [row.measured(chosen.repeats) for family in families for row in family()]
+    print(json.dumps(found, indent=1)) if chosen.json else Console(width=120).print(table(found))
 
 
 if __name__ == "__main__":

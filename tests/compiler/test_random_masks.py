@@ -10,7 +10,7 @@ import attnc
 import pytest
 import torch
 from attnc.compiler.tiling import sizes
-from attnc.runtime import module
+from attnc.runtime import calls
 from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
 from masks import Masks
@@ -30,7 +30,8 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sizes, "PAIRS", 64)
     monkeypatch.setattr(sizes, "LONG_ROW", 2)
     monkeypatch.setattr(sizes, "TOGETHER", 2)
-    monkeypatch.setattr(module, "LONG", 1)
+    monkeypatch.setattr(calls, "MANY", 1)
+    monkeypatch.setattr(calls, "LONG", 1)
 
 
 # -- random specs ---------------------------------------------------------------------------
