@@ -101,8 +101,8 @@ def compile(
         dims       dims and choices of the spec by name: d_model=512, heads=8, window=256,
                    form="split", attention="alibi"; `choices` takes names with dots, such as
                    {"attention.window": 64}, for specs inside
-        lowering   auto, dense, sdpa, linear or tiled; one asked for by name that does not fit is refused;
-                   strict=True refuses where auto would take no fused lowering
+        lowering   auto, dense, linear, cpu, sdpa or tiled; one asked for by name that does not
+                   fit is refused; strict=True refuses where auto would take no fused lowering
         seed       of starting values and frozen draws
     Raises:
         SpecError: the spec is at fault, or a dim breaks its limits.

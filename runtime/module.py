@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
@@ -281,6 +281,9 @@ class Module(nn.Module):
 
     def _check_choice(self, choices: tuple[Choice, ...]) -> None:
         asked = self.options.lowering
+        if asked not in get_args(Lowering):
+            known = ", ".join(get_args(Lowering))
+            raise LoweringRefused(f"there is no lowering `{asked}`; there are {known}")
         if asked == "dense" or (asked == "auto" and not self.options.strict):
             return
         wanted = FUSED if asked == "auto" else (asked,)

@@ -234,6 +234,8 @@ def test_lowerings_are_named_and_refused_with_a_reason() -> None:
         compiled("additive", lowering="sdpa")
     with pytest.raises(attnc.LoweringRefused, match="normaliser is not the softmax"):
         compiled("sparsemax", lowering="sdpa")
+    with pytest.raises(attnc.LoweringRefused, match="there is no lowering `gpu`; there are auto"):
+        compiled("softmax", lowering="gpu")
 
 
 def test_groups_of_heads_share_keys_and_values() -> None:
