@@ -50,7 +50,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce
-from ..matching.fused import Match
+from ..matching.fused import Domain, Match
 
 #: what has this form: f(x) = a constant + a multiple of 1 / (e^(c x) + 1)
 FUNCTIONS = ("tanh", "sigmoid")
@@ -90,14 +90,14 @@ def fractions(term: Node, match: Match) -> Fractions | None:
     weight, inner = found
     if not isinstance(inner, Map) or inner.op not in FUNCTIONS:
         return None
-    domains = _vectors(match)
-    parts = {domains.get(part.leaf): part for part in _parts(inner.args[0], 1.0)}
-    if set(parts) != {"row", "key"} or len(_parts(inner.args[0], 1.0)) != 2:
+    summands = _parts(inner.args[0], 1.0)
+    parts = {_domain(part.leaf, match): part for part in summands}
+    if set(parts) != {"row", "key"} or len(summands) != 2:
         return None
-    if weight is not None and domains.get(weight) != "head":
+    if weight is not None and _domain(weight, match) != "head":
         return None
-    leaves = [parts["row"].leaf, parts["key"].leaf, *([] if weight is None else [weight])]
-    widths = {match.leaves[match.number[leaf]].width for leaf in leaves}
+    nodes = [parts["row"].leaf, parts["key"].leaf, *([] if weight is None else [weight])]
+    widths = {leaf.width for node in nodes if (leaf := match.leaf(node)) is not None}
     if len(widths) != 1 or any(part.factor == 0 for part in parts.values()):
         return None
     if min(widths) < LEAST_WIDTH:
@@ -105,13 +105,12 @@ def fractions(term: Node, match: Match) -> Fractions | None:
     return Fractions(inner.op, weight, parts["row"], parts["key"], widths.pop())
 
 
-def _vectors(match: Match) -> dict[Node | None, str]:
-    """The domains of real vectors other than the values."""
-    return {
-        leaf.node: leaf.domain
-        for leaf in match.leaves[1:]
-        if leaf.width and not leaf.table and leaf.node.type.kind is Kind.REAL
-    }
+def _domain(node: Node, match: Match) -> Domain | None:
+    """The tokens that a real vector depends on."""
+    leaf = match.leaf(node)
+    if leaf is None or not leaf.width or leaf.table or node.type.kind is not Kind.REAL:
+        return None
+    return leaf.domain
 
 
 def _weighed(term: Node) -> tuple[Node | None, Node] | None:

@@ -7,7 +7,7 @@ from typing import Any
 from ...dsl.core import Contract, Kind, Node, Param, Read, ReadDim, Type, walk
 from .derivatives import adjoints, of_term
 from .expressions import Code, Statements, number
-from .leaves import Held, is_product, padded, query_side
+from .leaves import KEY, Held, is_product, padded, query_side
 from .text import if_wanted, lines_of, room, row_room, term_room, truth
 from .writer import FORMS, Pairs, Writer, width_of
 
@@ -43,7 +43,6 @@ class Backward(Writer):
                 )
             ),
             "column_loads": self.column_loads(keys),
-            "visible_back": Code(self.visible().replace("const mask seen =", "seen =")),
             "adjoints": follows,
             "spread": lines_of(map(self.spread, self.match.terms)),
             "group_starts": lines_of(map(self.group_starts, self.held)),
@@ -109,7 +108,7 @@ class Backward(Writer):
         for item in keys[1:]:
             k, width, at = item.place, item.width, f"a{item.place}.of(b, h)"
             lines.append(item.load_keys(f"x{k} + n * LANES * {width}", at, "(t0 + n)"))
-            there = "std::min<long>(LANES, M - (t0 + n) * LANES)"
+            there = "keys_of(t0 + n, M)"
             if item.in_mask:
                 over = f"over(x{k} + n * LANES, {there})"
                 lines.append(f"spans_{k}[n] = {truth(item, over)};")
@@ -145,7 +144,7 @@ class Backward(Writer):
         found, sums = self.fractions[term], self.sums(term)
         k, width = self.by_node[found.key.leaf].place, found.width
         to = f"tiles_{sums} + n * {found.type}::TILE, x{k} + n * LANES * {width}, centre_{sums}"
-        there = f"{number(found.key.factor)}, std::min<long>(LANES, M - (t0 + n) * LANES)"
+        there = f"{number(found.key.factor)}, keys_of(t0 + n, M)"
         return f"for (long n = 0; n < many; ++n) {found.type}::keys({to}, {there});"
 
     def sum_spread(self, term: Node, name: str, loop: str) -> str:
@@ -212,19 +211,17 @@ class Backward(Writer):
             absent = isinstance(node, Read)
             return if_wanted(item, [f"{add}, {'true' if absent else 'false'});"])
         item = self.by_node[node]
+        return if_wanted(item, [self.put_number(item, part)])
+
+    def put_number(self, item: Held, part: str) -> str:
+        """Add the cotangents of WIDTH pairs to those of a leaf that is no vector."""
         k = item.place
-        match item.leaf.domain:
-            case "row":
-                line = f"queries_{k}[r] += {part};"
-            case "key":
-                at = f"grad_{k} + t * LANES + c * WIDTH"
-                line = f"store({at}, load({at}) + {part});"
-            case "pair":
-                at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
-                line = f"store({at}, {part});"
-            case _:
-                line = f"some_{k}[0] += {part};"
-        return if_wanted(item, [line])
+        if item.leaf.domain == "row":
+            return f"queries_{k}[r] += {part};"
+        if item.leaf.domain == "head":
+            return f"some_{k}[0] += {part};"
+        row = "(first + r) * keys_all + " if item.leaf.domain == "pair" else ""
+        return _added(f"grad_{k} + {row}{KEY}", part)
 
     def spread(self, term: Node) -> str:
         """From the cotangents of a term to those of its factors, for a group and a tile."""
@@ -279,26 +276,20 @@ class Backward(Writer):
     def feature_put(self, item: Held, part: str, rows: str) -> tuple[str, str, str]:
         """Before, for and after the vectors of a tile: add to the cotangents of a leaf."""
         k, width = item.place, item.width
-        match item.leaf.domain, item.is_vector:
-            case "row", True:
+        if not item.is_vector:
+            return "", self.put_number(item, part), ""
+        match item.leaf.domain:
+            case "row":
                 at = f"grad_{k}[(first + r) * {padded(width)} + d]"
                 return (
                     f"real total_{k}[{rows}] = {{}};",
                     f"total_{k}[i] += {part};",
                     f"{at} += sum_of(total_{k}[i]);",
                 )
-            case "row", False:
-                return "", f"queries_{k}[r] += {part};", ""
-            case "key", True:
+            case "key":
                 at = f"keys_{k} + (n * {width} + d) * LANES + c * WIDTH"
-                return "", f"store({at}, load({at}) + {part});", ""
-            case "key", False:
-                at = f"grad_{k} + t * LANES + c * WIDTH"
-                return "", f"store({at}, load({at}) + {part});", ""
-            case "pair", _:
-                at = f"grad_{k} + (first + r) * keys_all + t * LANES + c * WIDTH"
-                return "", f"store({at}, load({at}) + {part});", ""
-        return "", f"some_{k}[{'d' if item.is_vector else '0'}] += {part};", ""
+                return "", _added(at, part), ""
+        return "", f"some_{k}[d] += {part};", ""
 
     def group_starts(self, item: Held) -> str:
         """Cotangents of a group of queries, or of a head by one, summed over the keys of a batch."""
@@ -361,6 +352,11 @@ _SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
       {after}
     }}
   }}"""
+
+
+def _added(at: str, part: str) -> str:
+    """Add a vector to what stands in memory."""
+    return f"store({at}, load({at}) + {part});"
 
 
 def _is_of_head(item: Held) -> bool:

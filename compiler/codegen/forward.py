@@ -21,7 +21,6 @@ class Forward(Writer):
         return super().blocks() | {
             "score": made.code,
             "absent": self.absent(),
-            "visible": self.visible(),
             "packs": lines_of(
                 (
                     *(line for item in keys for line in self.packs(item)),
@@ -52,7 +51,7 @@ class Forward(Writer):
         """Memory for the exponentials of the keys of all heads, and for their centres."""
         found, sums = self.fractions[term], self.sums(term)
         k = self.by_node[found.key.leaf].place
-        slots = f"a{k}.batches(B) * a{k}.heads(H)"
+        slots = f"a{k}.slots(B, H)"
         return (
             f"const Pack<float> packed_{sums}({slots}, tiles * {found.type}::TILE);\n"
             f"const Pack<float> centres_{sums}({slots}, {found.type}::PADDED);"
@@ -83,7 +82,7 @@ class Forward(Writer):
         """Memory for the keys of all heads."""
         k = item.place
         width = "PADDED" if k == 0 else str(item.width)
-        slots = f"a{k}.batches(B) * a{k}.heads(H)"
+        slots = f"a{k}.slots(B, H)"
         found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * LANES * {width});"]
         if item.in_mask:
             found.append(f"const Pack<Span> s{k}({slots}, tiles);")
@@ -92,23 +91,22 @@ class Forward(Writer):
     def packing(self, item: Held) -> str:
         """Pack the keys of all heads, each tile by one thread."""
         k = item.place
-        at = f"a{k}.at + slot / a{k}.heads(H) * a{k}.by_batch + slot % a{k}.heads(H) * a{k}.by_head"
+        at = f"a{k}.of_slot(slot, H)"
         width = "PADDED" if k == 0 else str(item.width)
         to = f"p{k}.of(slot) + t * LANES * {width}"
         if k == 0:
-            there = "std::min<long>(LANES, M - t * LANES)"
-            load = f"rows_of({to}, PADDED, {at}, a{k}.by_key, VALUE, t * LANES, {there}, LANES);"
+            span = f"a{k}.by_key, VALUE, t * LANES, keys_of(t, M), LANES"
+            load = f"rows_of({to}, PADDED, {at}, {span});"
         else:
             load = item.load_keys(to, at, "t")
         lines = [
             "#pragma omp for",
-            f"for (long u = 0; u < a{k}.batches(B) * a{k}.heads(H) * tiles; ++u) {{",
+            f"for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{",
             "  const long slot = u / tiles, t = u % tiles;",
             f"  {load}",
         ]
         if item.in_mask:
-            there = "std::min<long>(LANES, M - t * LANES)"
-            lines.append(f"  s{k}.of(slot)[t] = {truth(item, f'over({to}, {there})')};")
+            lines.append(f"  s{k}.of(slot)[t] = {truth(item, f'over({to}, keys_of(t, M))')};")
         return "\n".join([*lines, "}"])
 
     def room(self, item: Held) -> str:
@@ -132,13 +130,13 @@ class Forward(Writer):
 
 
 _SUM_PACKING = """#pragma omp for
-for (long slot = 0; slot < a{k}.batches(B) * a{k}.heads(H); ++slot) {{
+for (long slot = 0; slot < a{k}.slots(B, H); ++slot) {{
   float* const to = centres_{sums}.of(slot);
   std::fill(to, to + {type}::PADDED, 0.0f);
-  centre_keys(to, a{k}.at + slot / a{k}.heads(H) * a{k}.by_batch + slot % a{k}.heads(H) * a{k}.by_head, a{k}.by_key, {width}, M);
+  centre_keys(to, a{k}.of_slot(slot, H), a{k}.by_key, {width}, M);
 }}
 #pragma omp for
-for (long u = 0; u < a{k}.batches(B) * a{k}.heads(H) * tiles; ++u) {{
+for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{
   const long slot = u / tiles, t = u % tiles;
-  {type}::keys(packed_{sums}.of(slot) + t * {type}::TILE, p{k}.of(slot) + t * LANES * {width}, centres_{sums}.of(slot), {by}, std::min<long>(LANES, M - t * LANES));
+  {type}::keys(packed_{sums}.of(slot) + t * {type}::TILE, p{k}.of(slot) + t * LANES * {width}, centres_{sums}.of(slot), {by}, keys_of(t, M));
 }}"""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ...dsl.core import Contract, Kind, Node, walk
 from ..matching.fused import Leaf, Match
 
+#: the first of WIDTH keys, in tile `t`
+KEY = "(t * LANES + c * WIDTH)"
 #: floats of the widest vector
 VECTOR = 16
 STORED = {Kind.REAL: "float", Kind.INT: "int64_t", Kind.BOOL: "uint8_t"}
@@ -64,8 +66,7 @@ class Held:
             case "key":
                 return f"load(x{k} + {index} * LANES + c * WIDTH)"
             case "pair":
-                row = f"x{k} + (first + r) * a{k}.by_row + {index_of_key(index)}"
-                return f"pairs({row}, M - ({index_of_key(index)}))"
+                return f"pairs(x{k} + (first + r) * a{k}.by_row + {KEY}, M - {KEY})"
         return f"{spread}(x{k}[0])"
 
     def feature(self, index: str) -> str:
@@ -93,18 +94,10 @@ class Held:
     def load_keys(self, to: str, at: str, tile: str) -> str:
         """The numbers of a tile of keys."""
         k, key = self.place, f"{tile} * LANES"
-        if self.kind is Kind.BOOL:
-            there = f"std::min<long>(LANES, M - {key})"
-            return f"truths({to}, {at}, a{k}.by_key, {key}, {there}, LANES);"
         if self.is_vector:
             return f"columns({to}, {at}, a{k}.by_key, {self.width}, {key}, M);"
-        there = f"std::min<long>(LANES, M - {key})"
-        return f"numbers({to}, {at}, a{k}.by_key, {key}, {there}, LANES);"
-
-
-def index_of_key(index: str) -> str:
-    """The first of WIDTH keys, in tile `t`."""
-    return "(t * LANES + c * WIDTH)"
+        load = "truths" if self.kind is Kind.BOOL else "numbers"
+        return f"{load}({to}, {at}, a{k}.by_key, {key}, keys_of({tile}, M), LANES);"
 
 
 def padded(width: int) -> int:
@@ -131,12 +124,10 @@ def is_product(term: Node, match: Match) -> bool:
     """Whether a term is the dot product of a query and a key: a matrix product over a block."""
     if not isinstance(term, Contract):
         return False
-    domains = {leaf.node: leaf.domain for leaf in match.leaves}
-    return {domains.get(term.left), domains.get(term.right)} == {"row", "key"}
+    return {match.domain(term.left), match.domain(term.right)} == {"row", "key"}
 
 
 def query_side(term: Contract, match: Match) -> tuple[Node, Node]:
     """The factors of a product: by query, by key."""
-    domains = {leaf.node: leaf.domain for leaf in match.leaves}
     row, key = term.left, term.right
-    return (row, key) if domains[row] == "row" else (key, row)
+    return (row, key) if match.domain(row) == "row" else (key, row)

@@ -8,7 +8,7 @@ from ...dsl.core import Contract, Map, Node, Param, Read, ReadDim, Reduce, walk
 from ..matching.fused import Match
 from .algebra import fractions
 from .expressions import Code, Spans, Statements, number
-from .leaves import held, is_product, padded, query_side
+from .leaves import KEY, held, is_product, padded, query_side
 from .text import environment, lines_of, prelude, row_span
 
 #: operators of an instruction or two
@@ -42,7 +42,6 @@ class Writer:
             "value": self.held[0].leaf,
             "count": len(self.held),
             "softmax": self.match.weight is None,
-            "lanes": Code("LANE_NUMBERS"),
             "arrays": lines_of(item.array() for item in self.held),
             "row_loads": lines_of(
                 (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
@@ -51,6 +50,7 @@ class Writer:
                 f"const Span span_{item.place} = {row_span(item)};" for item in rows if item.in_mask
             ),
             "classify": self.classify(),
+            "visible": self.visible(),
             "terms": lines_of(map(self.term, self.match.terms)),
         }
 
@@ -117,12 +117,12 @@ class Writer:
         return None
 
     def visible(self) -> Code:
-        """Which of WIDTH pairs the mask lets in, `there` among them."""
+        """Which of WIDTH pairs are there and let in by the mask, as `visible`."""
         if self.match.mask is None:
-            return Code("const mask seen = there;")
+            return Code(f"const mask visible = existing({KEY}, M);")
         made = Pairs(self, "m")
         value = made.value(self.match.mask)
-        return Code(f"{made.code}\nconst mask seen = {value} & there;")
+        return Code(f"{made.code}\nconst mask visible = {value} & existing({KEY}, M);")
 
     def term(self, term: Node) -> str:
         """A sum over features, of a group and a tile."""
@@ -245,6 +245,6 @@ def _factors(made: Statements, term: Node) -> str:
 
 def width_of(term: Node) -> int:
     """Over how many features a term is summed."""
-    arg = term.left if isinstance(term, Contract) else term.arg  # type: ignore[attr-defined]
-    size: int = arg.type.dims[0].value
-    return size
+    assert isinstance(term, Contract | Reduce)
+    arg = term.left if isinstance(term, Contract) else term.arg
+    return arg.type.dims[0].value

@@ -97,10 +97,14 @@ class Match:
         """What is computed of a pair: its score, of which the softmax is taken, or its weight."""
         return self.score if self.weight is None else self.weight
 
-    @property
-    def number(self) -> dict[Node, int]:
-        """The place of each leaf."""
-        return {leaf.node: place for place, leaf in enumerate(self.leaves)}
+    def leaf(self, node: Node) -> Leaf | None:
+        """The leaf that a node is, if it is one; of an array that is there twice the score's."""
+        return next((leaf for leaf in reversed(self.leaves) if leaf.node is node), None)
+
+    def domain(self, node: Node) -> Domain | None:
+        """The tokens that a leaf depends on."""
+        found = self.leaf(node)
+        return None if found is None else found.domain
 
 
 class _Unfit(Exception):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...compiler.codegen.kernel import Sources
 from ...compiler.codegen.layout import Argument, Kernel
 from .library import Function
 from .loading import load
@@ -73,14 +75,21 @@ def backward(
         for item, want in zip(kernel.arguments, wanted, strict=True)
     ]
     if 0 not in sizes:
-        told = "".join(f"#define WANT_{n} {int(g is not None)}\n" for n, g in enumerate(grads))
-        library = load(told + kernel.sources.backward, name=kernel.name)
+        source = _backward_source(kernel.sources, tuple(grad is not None for grad in grads))
+        library = load(source, name=kernel.name)
         function = library.function("attend_back", *_ARGUMENTS)
         _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
     return [
         None if grad is None else _gradient(grad, item, sizes, array.shape).to(array.dtype)
         for grad, item, array in zip(grads, kernel.arguments, arrays, strict=True)
     ]
+
+
+@cache
+def _backward_source(sources: Sources, wanted: tuple[bool, ...]) -> str:
+    """The backward for some leaves: the same object each time, by which a library is found fast."""
+    told = "".join(f"#define WANT_{place} {int(want)}\n" for place, want in enumerate(wanted))
+    return told + sources.backward
 
 
 def attend(kernel: Kernel) -> Function:

@@ -196,7 +196,7 @@ struct Sums {
     for (long d = 0; d < D; ++d) {
       real most = all(-INF);
       for (long c = 0; c < COLS; ++c) {
-        const mask is_key = (mask)(LANE_NUMBERS + (int32_t)(c * WIDTH) < (int32_t)there);
+        const mask is_key = existing(c * WIDTH, there);
         const real b = choose(is_key, (load(x + d * LANES + c * WIDTH) - centre[d]) * by, all(0.0f)), z = b * SCALE;
         store(to + d * LANES + c * WIDTH, power(z));
         most = top(most, choose(is_key, upper(z), all(-INF)));

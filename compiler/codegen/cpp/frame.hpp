@@ -8,8 +8,15 @@ struct Array {
   const T* of(long b, long h) const { return at + b * by_batch + h / shared * by_head; }
   long batches(long b) const { return by_batch ? b : 1; }
   long heads(long h) const { return by_head ? h / shared : 1; }
-  long slot(long b, long h, long heads_all) const { return (by_batch ? b * heads(heads_all) : 0) + (by_head ? h / shared : 0); }
+  // Those that differ, numbered: how many of B examples with H heads, which one, and where it starts.
+  long slots(long B, long H) const { return batches(B) * heads(H); }
+  long slot(long b, long h, long H) const { return (by_batch ? b * heads(H) : 0) + (by_head ? h / shared : 0); }
+  const T* of_slot(long slot, long H) const { return at + slot / heads(H) * by_batch + slot % heads(H) * by_head; }
 };
+
+// How many keys a tile has, of M in all; and which of WIDTH keys from one on there are.
+INLINE long keys_of(long tile, long M) { return std::min<long>(LANES, M - tile * LANES); }
+INLINE mask existing(long key, long M) { return (mask)(lane_numbers() + (int32_t)key < (int32_t)M); }
 
 template <class T>
 static Array<T> array(void* const* data, const int64_t* strides, long k) {

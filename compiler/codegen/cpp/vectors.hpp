@@ -44,7 +44,6 @@ INLINE mask lane_numbers() {
   for (int n = 0; n < WIDTH; ++n) made[n] = n;
   return made;
 }
-#define LANE_NUMBERS lane_numbers()
 
 static const float INF = std::numeric_limits<float>::infinity();
 
