@@ -9,7 +9,7 @@ from .derivatives import adjoints, of_term
 from .expressions import Code, Statements, number
 from .leaves import KEY, Held, is_product, padded, query_side
 from .text import if_wanted, lines_of, room, row_room, term_room, truth
-from .writer import FORMS, Pairs, Writer, width_of
+from .writer import FORMS, Writer, width_of
 
 #: the cotangents of the score, of a weight, and of the term at hand
 DS, DW, DT = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt"))
@@ -29,6 +29,7 @@ class Backward(Writer):
                     *(line for item in self.held for line in self.rooms(item)),
                     *map(term_room, self.terms.values()),
                     *map(self.sum_rooms, self.fractions),
+                    *(item.cotangent_room() for item in self.distances.values()),
                 )
             ),
             "pointers": lines_of(
@@ -40,15 +41,27 @@ class Backward(Writer):
                 (
                     *(line for item in self.held for line in self.targets(item)),
                     *map(self.sum_centre, self.fractions),
+                    *(item.cotangents() for item in self.distances.values()),
+                    *(item.start_unit() for item in self.distances.values()),
                 )
             ),
             "column_loads": self.column_loads(keys),
             "adjoints": follows,
             "spread": lines_of(map(self.spread, self.match.terms)),
             "group_starts": lines_of(map(self.group_starts, self.held)),
-            "group_ends": lines_of(map(self.group_ends, self.held)),
+            "group_ends": lines_of(
+                (
+                    *(item.end_tiles() for item in self.distances.values()),
+                    *map(self.group_ends, self.held),
+                )
+            ),
             "batch_ends": lines_of(map(self.batch_ends, self.held)),
-            "unit_ends": lines_of(map(self.unit_ends, self.held)),
+            "unit_ends": lines_of(
+                (
+                    *(item.end_unit() for item in self.distances.values()),
+                    *map(self.unit_ends, self.held),
+                )
+            ),
         }
 
     # -- memory -----------------------------------------------------------------------------
@@ -171,12 +184,16 @@ class Backward(Writer):
 
     def pair_block(self) -> tuple[Code, Code]:
         """The score of WIDTH pairs (the weight where it is no softmax), and what follows from it."""
-        made = Pairs(self)
+        made = self.pairs()
         plain = self.match.weight is None
         root = self.weighing(made)
         score = made.code
         made.lines.clear()
-        wanted = [*self.terms, *(node for node in walk(root) if self.is_number(node))]
+        wanted = [
+            *self.terms,
+            *self.distances,
+            *(node for node in walk(root) if self.is_number(node)),
+        ]
         found = adjoints(root, DS if plain else DW, dict.fromkeys(wanted))
         lines: list[str] = []
         for node, part in found.items():
@@ -204,6 +221,8 @@ class Backward(Writer):
         """Add the cotangents of WIDTH pairs to those of a term or a leaf."""
         if node in self.terms:
             return [f"store({self.terms[node]} + r * LD + col, {part});"]
+        if node in self.distances:
+            return self.distances[node].add(part)
         if isinstance(node, Read | ReadDim):
             item = self.by_node[node.arg]
             place = made.value(node.index)

@@ -8,7 +8,7 @@ from ...dsl.core import Node
 from .expressions import number
 from .leaves import Held
 from .text import lines_of, row_room, term_room, truth
-from .writer import Pairs, Writer
+from .writer import Writer
 
 
 class Forward(Writer):
@@ -16,7 +16,7 @@ class Forward(Writer):
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
-        made = Pairs(self)
+        made = self.pairs()
         self.weighing(made)
         return super().blocks() | {
             "score": made.code,

@@ -18,7 +18,13 @@ PLACE = Path(__file__).parent / "cpp"
 
 def if_wanted(item: Held, lines: list[str]) -> list[str]:
     """Lines that are there where the gradient of a leaf is wanted."""
-    return [f"#if WANT_{item.place}", *lines, "#endif"]
+    return if_any_wanted([item], lines)
+
+
+def if_any_wanted(items: Iterable[Held], lines: list[str]) -> list[str]:
+    """Lines that are there where the gradient of one of some leaves is wanted."""
+    wanted = " || ".join(f"WANT_{item.place}" for item in items)
+    return [f"#if {wanted}", *lines, "#endif"] if wanted else []
 
 
 def lines_of(texts: Iterable[str]) -> Code:

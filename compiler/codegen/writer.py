@@ -7,8 +7,11 @@ from typing import Any
 from ...dsl.core import Contract, Map, Node, Param, Read, ReadDim, Reduce, walk
 from ..matching.fused import Match
 from .algebra import fractions
+from .by_distance import ByDistance
+from .distances import distances
 from .expressions import Code, Spans, Statements, number
 from .leaves import KEY, held, is_product, padded, query_side
+from .pairs import Pairs
 from .text import environment, lines_of, prelude, row_span
 
 #: operators of an instruction or two
@@ -28,6 +31,10 @@ class Writer:
         self.terms = {term: f"term_{place}" for place, term in enumerate(match.terms)}
         found = ((term, fractions(term, match)) for term in match.terms)
         self.fractions = {term: made for term, made in found if made is not None}
+        self.distances = {
+            node: ByDistance(f"apart_{place}", node, found, self.by_node, self.index)
+            for place, (node, found) in enumerate(distances(match).items())
+        }
 
     def text(self) -> str:
         """The whole source."""
@@ -49,10 +56,19 @@ class Writer:
             "row_spans": lines_of(
                 f"const Span span_{item.place} = {row_span(item)};" for item in rows if item.in_mask
             ),
+            "distances": lines_of(item.declared() for item in self.distances.values()),
+            "distance_fills": lines_of(item.fill() for item in self.distances.values()),
+            "distance_rooms": lines_of(item.room() for item in self.distances.values()),
+            "distance_pointers": lines_of(item.pointer() for item in self.distances.values()),
+            "distance_pairs": lines_of(item.pairs() for item in self.distances.values()),
             "classify": self.classify(),
             "visible": self.visible(),
             "terms": lines_of(map(self.term, self.match.terms)),
         }
+
+    def pairs(self, prefix: str = "v") -> Pairs:
+        """Statements about WIDTH pairs."""
+        return Pairs(self.scalar, self.by_node, prefix)
 
     # -- leaves -----------------------------------------------------------------------------
 
@@ -60,6 +76,8 @@ class Writer:
         """What is read for WIDTH pairs."""
         if node in self.terms:
             return f"load({self.terms[node]} + r * LD + col)"
+        if node in self.distances:
+            return f"load({self.distances[node].at})"
         if isinstance(node, Read | ReadDim):
             return None
         found = self.by_node.get(node)
@@ -120,7 +138,7 @@ class Writer:
         """Which of WIDTH pairs are there and let in by the mask, as `visible`."""
         if self.match.mask is None:
             return Code(f"const mask visible = existing({KEY}, M);")
-        made = Pairs(self, "m")
+        made = self.pairs("m")
         value = made.value(self.match.mask)
         return Code(f"{made.code}\nconst mask visible = {value} & existing({KEY}, M);")
 
@@ -215,24 +233,6 @@ _LOOP = """for (long q = {begin}; q < {end}; q += {rows})
         store(at, made[i][c] + (e ? load(at) : (real){{}}));
       }}
   }}"""
-
-
-class Pairs(Statements):
-    """Numbers of pairs, tables read at places of their own among them."""
-
-    def __init__(self, writer: Writer, prefix: str = "v") -> None:
-        super().__init__(writer.scalar, prefix)
-        self.by_node = writer.by_node
-
-    def _written(self, node: Node) -> str:
-        if not isinstance(node, Read | ReadDim):
-            return super()._written(node)
-        item = self.by_node[node.arg]
-        place = self.value(node.index)
-        found = f"gather(x{item.place}, {place}, {item.width})"
-        if isinstance(node, ReadDim):
-            return found
-        return f"choose(narrow({place} < 0) | narrow({place} >= {item.width}), all(0.0f), {found})"
 
 
 def _factors(made: Statements, term: Node) -> str:

@@ -24,6 +24,26 @@ static Array<T> array(void* const* data, const int64_t* strides, long k) {
   return {(const T*)data[k], s[0], s[1], s[2], s[3], s[4]};
 }
 
+// Whether all heads number their tokens alike, and each example one after the other.
+INLINE bool consecutive(const Array<int64_t>& places, long apart, long B, long count) {
+  bool found = !places.by_head;
+  for (long b = 0; b < places.batches(B); ++b) {
+    const int64_t* const at = places.of(b, 0);
+    for (long n = 1; found && n < count; ++n) found = at[n * apart] == at[0] + n;
+  }
+  return found;
+}
+
+// What differs by example or by head or not, numbered.
+struct Slots {
+  long examples, heads;
+  Slots(long examples, long heads) : examples(examples), heads(heads) {}
+  long count() const { return examples * heads; }
+  long of(long b, long h) const { return (examples > 1 ? b * heads : 0) + (heads > 1 ? h : 0); }
+  long example(long slot) const { return slot / heads; }
+  long head(long slot) const { return slot % heads; }
+};
+
 // Memory for all threads, given back at the end of the call.
 template <class T>
 struct Pack {

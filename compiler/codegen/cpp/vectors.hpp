@@ -54,6 +54,8 @@ INLINE real load(const float* p) { return *(const real_at*)p; }
 INLINE mask load(const int32_t* p) { return *(const mask_at*)p; }
 INLINE whole load(const int64_t* p) { return *(const whole_at*)p; }
 INLINE void store(float* p, real x) { *(real_at*)p = x; }
+INLINE void store(int32_t* p, mask x) { *(mask_at*)p = x; }
+INLINE void store(int64_t* p, whole x) { *(whole_at*)p = x; }
 
 INLINE mask narrow(whole x) { return __builtin_convertvector(x, mask); }
 INLINE whole widen(mask x) { return __builtin_convertvector(x, whole); }

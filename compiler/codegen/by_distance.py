@@ -1,0 +1,200 @@
+"""Functions of a distance in kernels: made once, read by pairs, their cotangents summed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...dsl.core import Kind, Node, Param, Read, ReadDim, Type, walk
+from .derivatives import flow
+from .distances import Distance
+from .expressions import Code
+from .leaves import PACKED, Held
+from .pairs import Pairs
+from .text import if_any_wanted
+
+#: the cotangent of a function at one distance
+DG = Param(Type(Kind.REAL), "dg", "carry")
+
+
+class ByDistance:
+    """One function of a distance, under a name; `index` names the tile at hand in arrays of keys."""
+
+    def __init__(
+        self, name: str, node: Node, found: Distance, by_node: Mapping[Node, Held], index: str
+    ) -> None:
+        self.name, self.node, self.by_node = name, node, by_node
+        self.row, self.key = by_node[found.row], by_node[found.key]
+        self.index = index
+        self.type = PACKED[node.type.kind]
+        inside = set(walk(node)) - {found.row, found.key}
+        self.heads = [item for item in by_node.values() if item.place and item.leaf.node in inside]
+
+    @property
+    def at(self) -> str:
+        """Where the function of WIDTH pairs stands."""
+        return f"{self.name} + {self.place}"
+
+    @property
+    def place(self) -> str:
+        """How far from the start, of an array by distance or by pair."""
+        start = f"({self.name}_steady ? t * LANES - first : n * LANES)"
+        return f"{start} + r * {self.name}_step + c * WIDTH"
+
+    def declared(self) -> Code:
+        """The function, and the array of what it is at each distance."""
+        made = Pairs(self._leaf, self.by_node)
+        value = made.value(self.node)
+        return Code(
+            _DECLARED.format(
+                name=self.name,
+                type=self.type,
+                by_head="true" if self.heads else "false",
+                row=self.row.place,
+                key=self.key.place,
+                body=Code("\n".join((*self._pointers(), *made.lines))),
+                value=value,
+            )
+        )
+
+    def fill(self) -> str:
+        """Make it for all distances."""
+        return _FILL.format(name=self.name)
+
+    def room(self) -> str:
+        """Memory of a thread, for pairs whose places are not in a row."""
+        name, type_ = self.name, self.type
+        size = f"{name}_steady ? 0 : GROUP * LD * (long)sizeof({type_}) / 4"
+        return f"Room {name}_room({size});"
+
+    def pointer(self) -> str:
+        """What a head reads."""
+        name = self.name
+        made = f"{name}_all.of({name}_slots.of(b, h)) + N - 1"
+        pairs = f"({self.type}*){name}_room.at"
+        return f"{self.type}* const {name} = {name}_steady ? {made} : {pairs};"
+
+    def pairs(self) -> str:
+        """Make it for the pairs of a tile, where places are not in a row."""
+        return (
+            f"if (!{self.name}_steady)\n"
+            f"{_EACH}store({self.at}, {self.name}_of(b, h, {self._tokens()}));"
+        )
+
+    def _tokens(self) -> str:
+        return f"{self.row.scalar(self.index)}, {self.key.scalar(self.index)}"
+
+    def _leaf(self, node: Node) -> str | None:
+        """What is read for WIDTH distances, or pairs."""
+        if isinstance(node, Read | ReadDim):
+            return None
+        if node is DG:
+            return "dg"
+        item = self.by_node.get(node)
+        if item is None:
+            return None
+        return {self.row.place: "row", self.key.place: "key"}.get(item.place) or item.scalar("0")
+
+    def _pointers(self) -> list[str]:
+        """The numbers and tables of a head."""
+        return [
+            f"const {item.stored}* const x{item.place} = a{item.place}.of(b, h);"
+            for item in self.heads
+        ]
+
+    # -- cotangents -------------------------------------------------------------------------
+
+    def cotangents(self) -> Code:
+        """How the cotangents at some distances go to what the function reads; before a unit."""
+        wanted = {
+            node: self.by_node[node.arg if isinstance(node, Read | ReadDim) else node]
+            for node in walk(self.node)
+            if isinstance(node, Read | ReadDim) or self._is_number(node)
+        }
+        made = Pairs(self._leaf, self.by_node)
+        lines: list[str] = []
+        for node, part in flow({self.node: DG}, dict.fromkeys(wanted)).items():
+            item, value = wanted[node], made.value(part)
+            put = f"heads_{item.place}[0] += {value};"
+            if isinstance(node, Read | ReadDim):
+                place = made.value(node.index)
+                absent = "true" if isinstance(node, Read) else "false"
+                put = f"scatter(grad_{item.place}, {place}, {value}, {item.width}, {absent});"
+            lines += [*made.lines, *if_any_wanted([item], [put])]
+            made.lines.clear()
+        body = "\n".join((*self._pointers(), *lines))
+        return self._if_wanted(_COTANGENTS.format(name=self.name, body=body))
+
+    def cotangent_room(self) -> Code:
+        """Memory of a thread for the sums of cotangents."""
+        name = self.name
+        return self._if_wanted(f"Room {name}_sums({name}_steady ? {name}_size : GROUP * LD);")
+
+    def start_unit(self) -> Code:
+        """Nothing is summed yet."""
+        name = self.name
+        size = f"({name}_steady ? {name}_size : GROUP * LD)"
+        return self._if_wanted(
+            f"float* const sum_{name} = {name}_sums.at + ({name}_steady ? N - 1 : 0);\n"
+            f"std::fill({name}_sums.at, {name}_sums.at + {size}, 0.0f);"
+        )
+
+    def add(self, part: str) -> list[str]:
+        """Add the cotangents of WIDTH pairs."""
+        at = f"sum_{self.name} + {self.place}"
+        return self._if_wanted(f"store({at}, load({at}) + {part});").splitlines()
+
+    def end_tiles(self) -> Code:
+        """The cotangents of the pairs of a group and a batch of tiles, where places are not in a row."""
+        at = f"sum_{self.name} + {self.place}"
+        return self._if_wanted(
+            f"if (!{self.name}_steady)\n"
+            "  for (long n = 0; n < many; ++n) {\n"
+            "    if (kind[n] == EMPTY) continue;\n"
+            "    const long t = t0 + n;\n"
+            f"    {_EACH}{{\n"
+            f"      {self.name}_back({self._tokens()}, load({at}));\n"
+            f"      store({at}, (real){{}});\n"
+            "    }\n"
+            "  }"
+        )
+
+    def end_unit(self) -> Code:
+        """The cotangents of all distances to some keys."""
+        return self._if_wanted(_END_UNIT.format(name=self.name))
+
+    def _is_number(self, node: Node) -> bool:
+        item = self.by_node.get(node)
+        return item is not None and item.kind is Kind.REAL and not item.is_vector
+
+    def _if_wanted(self, text: str) -> Code:
+        if self.node.type.kind is not Kind.REAL:
+            return Code("")
+        items = [item for item in self.heads if item.kind is Kind.REAL]
+        return Code("\n".join(if_any_wanted(items, [text])))
+
+
+_EACH = """for (long r = 0; r < count; ++r)
+  for (long c = 0; c < COLS; ++c) """
+_DECLARED = """const auto {name}_of = [&](long b, long h, whole row, whole key) -> decltype(load((const {type}*)nullptr)) {{
+  {body}
+  return {value};
+}};
+const bool {name}_steady = consecutive(a{row}, a{row}.by_row, B, N) && consecutive(a{key}, a{key}.by_key, B, M);
+const long {name}_step = {name}_steady ? -1 : LD, {name}_size = ceil_div(N + tiles * LANES, WIDTH) * WIDTH;
+const auto {name}_far = [&](long b, long place) {{ return whole_all(a{row}.of(b, 0)[0] - a{key}.of(b, 0)[0] + N - 1 - place) - widen(lane_numbers()); }};
+const Slots {name}_slots(a{row}.by_batch || a{key}.by_batch || {by_head} ? B : 1, {by_head} ? H : 1);
+const Pack<{type}> {name}_all({name}_steady ? {name}_slots.count() : 0, {name}_size);"""
+_FILL = """if ({name}_steady) {{
+#pragma omp for
+  for (long u = 0; u < {name}_slots.count() * ({name}_size / WIDTH); ++u) {{
+    const long slot = u / ({name}_size / WIDTH), place = u % ({name}_size / WIDTH) * WIDTH;
+    const long b = {name}_slots.example(slot), h = {name}_slots.head(slot);
+    store({name}_all.of(slot) + place, {name}_of(b, h, {name}_far(b, place), (whole){{}}));
+  }}
+}}"""
+_COTANGENTS = """const auto {name}_back = [&](whole row, whole key, real dg) {{
+  {body}
+}};"""
+_END_UNIT = """if ({name}_steady)
+  for (long place = from * LANES; place < to * LANES + N - 1; place += WIDTH)
+    {name}_back({name}_far(b, place), (whole){{}}, load({name}_sums.at + place));"""
