@@ -38,7 +38,8 @@ def param(e: Dense, node: Param) -> Value:
         return e.carries[node.name]
     if node.role in ("weight", "buffer", "random"):
         value = e.parameter(node.name)
-        declared = (e.spec.weights.get(node.name) or e.spec.states[node.name]).axes
+        info = e.spec.weights.get(node.name) or e.spec.states.get(node.name)
+        declared = axes if info is None else info.axes  # that of a layer has none
         e.know(declared, value)
         return e.arrange(value, declared, len(node.type.dims))
     given = e.program.signature.given

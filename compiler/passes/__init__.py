@@ -10,6 +10,7 @@ from .hoist import hoist
 from .join_products import join_products
 from .simplify import simplify
 from .specialise import specialise
+from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
 from .verify import verify
@@ -17,6 +18,7 @@ from .verify import verify
 PASSES: tuple[Callable[[Program], Program], ...] = (
     specialise,
     join_products,
+    split_maps,
     simplify,
     split_sources,
     split_unions,

@@ -1,0 +1,129 @@
+"""Linear maps of what a query and a key make together, as sums of maps of each.
+
+Before: `w @ concat(q, k)`, a product for every pair
+After:  `w[:, :d] @ q + w[:, d:] @ k`, a product for every query and one for every key
+
+Before: `linear(concat(q, k), to=[f])` and `linear(x, to=[1])[0]`, over pairs
+After:  the same products, of the layer's weight
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...dsl.core import (
+    Attend,
+    ConcatDims,
+    Const,
+    Contract,
+    Kind,
+    Linear,
+    Map,
+    Node,
+    Param,
+    Range,
+    ReadDim,
+    Transpose,
+    Type,
+    map_operands,
+)
+from ...dsl.elaborate.contractions import contract
+from ...dsl.elaborate.typing import const, pointwise
+from ...dsl.sizes import Size
+from ..program import Program, rewrite
+
+
+def split_maps(program: Program) -> Program:
+    """The scores, masks and values of every attend, without maps of joined vectors."""
+    return rewrite(program, _rule)
+
+
+def _rule(node: Node) -> Node:
+    if not isinstance(node, Attend):
+        return node
+    done: dict[Node, Node] = {}
+
+    def moved(item: Node) -> Node:
+        pairs = node.query in item.type.axes and len(item.type.tokens) > 1
+        if not pairs or isinstance(item, Attend):
+            return item
+        if item not in done:
+            done[item] = _split(map_operands(item, moved))
+        return done[item]
+
+    sources = tuple(
+        replace(
+            source,
+            mask=None if source.mask is None else moved(source.mask),
+            score=moved(source.score),
+            value=moved(source.value),
+        )
+        for source in node.sources
+    )
+    return node if sources == node.sources else replace(node, sources=sources)
+
+
+def _split(node: Node) -> Node:
+    match node:
+        case Linear(to_axes=(), to_dims=(_,)) if len(node.arg.type.dims) == 1:
+            return _layer(node)
+        case Contract(right=ConcatDims() as joined, right_dims=(0,)):
+            return _parts(node.left, node.left_dims[0], joined) or node
+        case Contract(left=ConcatDims() as joined, left_dims=(0,)) if _is_vector(node.right):
+            return _parts(node.right, 0, joined) or node
+        case ReadDim(index=Const() as index) if not index.type.dims:
+            return _read(node.arg, index)
+    return node
+
+
+def _is_vector(node: Node) -> bool:
+    return len(node.type.dims) == 1
+
+
+def _layer(node: Linear) -> Node:
+    """A layer as the product with its weight."""
+    (size,) = node.to_dims
+    shape = (size, *node.arg.type.dims)
+    weight = Param(Type(Kind.REAL, frozenset(), shape), f"{node.name}.weight", "weight")
+    made = _split(contract(weight, node.arg, ((1, 0),)))
+    if not node.bias:
+        return made
+    bias = Param(Type(Kind.REAL, frozenset(), (size,)), f"{node.name}.bias", "weight")
+    return pointwise("+", made, bias)
+
+
+def _parts(matrix: Node, dim: int, joined: ConcatDims) -> Node | None:
+    """The product of a dim of a matrix with vectors that are joined, one by one."""
+    if not _is_vector(joined) or len(matrix.type.dims) > 2:
+        return None
+    rows = matrix
+    if dim == 1:
+        dims = matrix.type.dims[::-1]
+        rows = Transpose(replace(matrix.type, dims=dims), matrix)
+    total: Node | None = None
+    first = 0
+    for arg in joined.args:
+        (size,) = arg.type.dims
+        product = contract(_slice(rows, first, size), arg, ((0, 0),))
+        total = product if total is None else pointwise("+", total, product)
+        first += size.value
+    return total
+
+
+def _slice(matrix: Node, first: int, size: Size) -> Node:
+    """Some rows of a matrix."""
+    place = pointwise("+", Range(Type(Kind.INT, frozenset(), (size,))), const(first))
+    return ReadDim(replace(matrix.type, dims=(size, *matrix.type.dims[1:])), matrix, place)
+
+
+def _read(node: Node, index: Const) -> Node:
+    """One number of a vector of pairs: of a product one row."""
+    dims = node.type.dims[1:]
+    if isinstance(node, Map) and len(node.type.dims) == 1:
+        args = (_read(arg, index) if arg.type.dims else arg for arg in node.args)
+        return pointwise(node.op, *args)
+    if isinstance(node, Contract) and 0 not in node.left_dims and len(node.left.type.dims) > 1:
+        row = _read(node.left, index)
+        pairs = zip((dim - 1 for dim in node.left_dims), node.right_dims, strict=True)
+        return contract(row, node.right, tuple(pairs))
+    return ReadDim(replace(node.type, dims=dims), node, index)
