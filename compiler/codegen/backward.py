@@ -245,6 +245,8 @@ class Backward(Writer):
     def spread(self, term: Node) -> str:
         """From the cotangents of a term to those of its factors, for a group and a tile."""
         name = self.terms[term]
+        if term in self.networks:
+            return self.networks[term].backward(name, width_of(term), self.put_number)
         if not is_product(term, self.match):
             return self.spread_features(term, name)
         assert isinstance(term, Contract)

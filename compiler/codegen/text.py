@@ -14,6 +14,9 @@ from .expressions import Code
 from .leaves import Held, padded
 
 PLACE = Path(__file__).parent / "cpp"
+#: what every kernel needs, and what some do
+HEADERS = ("vectors.hpp", "spans.hpp", "frame.hpp")
+MORE_HEADERS = ("fractions.hpp", "layers.hpp")
 
 
 def if_wanted(item: Held, lines: list[str]) -> list[str]:
@@ -60,10 +63,14 @@ def term_room(name: str) -> str:
 
 
 @cache
-def prelude(with_fractions: bool) -> Code:
-    """The headers, in one text: what is built stands in one file."""
-    names = ["vectors.hpp", "spans.hpp", "frame.hpp", *["fractions.hpp"] * with_fractions]
-    return Code("\n".join((PLACE / name).read_text("utf-8") for name in names))
+def header(name: str) -> Code:
+    """The text of a header."""
+    return Code((PLACE / name).read_text("utf-8"))
+
+
+def prelude(*more: str) -> Code:
+    """The headers, in one text: what is built stands in one file. `more` are those of some kernels."""
+    return Code("\n".join(header(name) for name in (*HEADERS, *more)))
 
 
 @cache

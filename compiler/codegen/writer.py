@@ -11,8 +11,9 @@ from .by_distance import ByDistance
 from .distances import distances
 from .expressions import Code, Spans, Statements, number
 from .leaves import KEY, held, is_product, padded, query_side
+from .networks import Network
 from .pairs import Pairs
-from .text import environment, lines_of, prelude, row_span
+from .text import MORE_HEADERS, environment, lines_of, prelude, row_span
 
 #: operators of an instruction or two
 _LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
@@ -31,6 +32,11 @@ class Writer:
         self.terms = {term: f"term_{place}" for place, term in enumerate(match.terms)}
         found = ((term, fractions(term, match)) for term in match.terms)
         self.fractions = {term: made for term, made in found if made is not None}
+        self.networks = {
+            term: Network(term, match, self.by_node, self.feature)
+            for term in match.terms
+            if not set(match.layers).isdisjoint(walk(term))
+        }
         self.distances = {
             node: ByDistance(f"apart_{place}", node, found, self.by_node, self.index)
             for place, (node, found) in enumerate(distances(match).items())
@@ -39,7 +45,8 @@ class Writer:
     def text(self) -> str:
         """The whole source."""
         template = environment().get_template(self.template)
-        text = prelude(bool(self.fractions))
+        used = zip(MORE_HEADERS, (self.fractions, self.networks), strict=True)
+        text = prelude(*(name for name, terms in used if terms))
         return template.render(prelude=text, **self.blocks()) + "\n"
 
     def blocks(self) -> dict[str, Any]:
@@ -155,6 +162,8 @@ class Writer:
             return (
                 f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {width});"
             )
+        if term in self.networks:
+            return self.networks[term].forward(name, width_of(term))
         if term not in self.fractions:
             return self.loop(term, name, "0", "count")
         loop = self.loop(term, name, "begin", "end")

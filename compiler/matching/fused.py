@@ -79,6 +79,7 @@ class Match:
     value       leaf of the values
     leaves      everything that is read, `value` first; an array that the score reads too is there twice
     terms       sums over a feature dim, in the order in which they are needed
+    layers      products of a matrix and a vector of each pair inside of terms, in that order too
     """
 
     query: Axis
@@ -90,6 +91,7 @@ class Match:
     value: Leaf
     leaves: tuple[Leaf, ...]
     terms: tuple[Node, ...]
+    layers: tuple[Contract, ...]
     with_lse: bool
 
     @property
@@ -134,6 +136,7 @@ class _Matcher:
         self.query = node.query
         self.leaves: dict[Node, Leaf] = {}
         self.terms: dict[Node, None] = {}
+        self.layers: dict[Contract, None] = {}
 
     def matched(self, with_lse: bool) -> Match:
         if self.query not in self.node.type.axes:
@@ -165,6 +168,7 @@ class _Matcher:
             value,
             (value, *self.leaves.values()),
             tuple(self.terms),
+            tuple(self.layers),
             with_lse,
         )
 
@@ -199,6 +203,8 @@ class _Matcher:
                 self._table(node)
             case Contract() | Reduce() if not feature:
                 self._term(node)
+            case Contract(left_dims=(1,), right_dims=(0,)) if isinstance(node.left, Arg | Param):
+                self._layer(node)
             case _:
                 raise _Unfit(Refusal(f"`{type(node).__name__}` has no form in a kernel", node))
 
@@ -218,6 +224,13 @@ class _Matcher:
                 raise _Unfit(Refusal(f"a `{node.op}` is taken for every pair", node))
             self._scalar(node.arg, feature=True)
         self.terms[node] = None
+
+    def _layer(self, node: Contract) -> None:
+        """A matrix that all pairs of a head share, times a vector of each pair."""
+        if len(node.right.type.dims) != 1 or self._leaf(node.left, node.left).domain != "head":
+            raise _Unfit(Refusal("a product of more than vectors is taken for every pair", node))
+        self._scalar(node.right, feature=True)
+        self.layers[node] = None
 
     def _table(self, node: ReadDim | Read) -> None:
         arg = node.arg

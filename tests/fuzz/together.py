@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from attnc.compiler.codegen.text import prelude
+from attnc.compiler.codegen.text import HEADERS, MORE_HEADERS, header, prelude
 from attnc.runtime.kernels import launch
 from attnc.runtime.kernels.errors import BuildFailed
 from attnc.runtime.kernels.library import Function
@@ -53,7 +53,7 @@ class Together:
 
     def _build(self, sources: list[str]) -> None:
         texts = [_renamed(source, place) for place, source in enumerate(sources)]
-        library = load("\n".join([str(prelude(with_fractions=True)), *texts]), name="together")
+        library = load("\n".join([str(prelude(*MORE_HEADERS)), *texts]), name="together")
         for place, source in enumerate(sources):
             name = _entry(source)
             self.functions[source] = library.function(f"{name}_{place}", *launch._ARGUMENTS)
@@ -94,8 +94,8 @@ def _entry(source: str) -> str:
 def _renamed(source: str, place: int) -> str:
     """A kernel without the prelude, under a name of its own, that leaves no macro behind."""
     text = source
-    for with_fractions in (True, False):  # the longer one first
-        text = text.replace(str(prelude(with_fractions)), "")
+    for name in (*HEADERS, *MORE_HEADERS):
+        text = text.replace(str(header(name)), "")
     name = _entry(source)
     undone = "".join(f"#undef {macro}\n" for macro in dict.fromkeys(_MACRO.findall(text)))
     return f"{text.replace(f'void {name}(', f'void {name}_{place}(')}\n{undone}"
