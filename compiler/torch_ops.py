@@ -478,20 +478,39 @@ def _shifted(value: Tensor, by: int) -> Tensor:
     return (value >> by) & ((1 << (64 - by)) - 1)
 
 
+def scattered(seed: Tensor, key: int, places: Sequence[Tensor]) -> Tensor:
+    """Random bits for a seed, a key and logical indices that broadcast; int64."""
+    bits = _mix(seed + key)
+    for place in places:
+        bits = further(bits, place)
+    return bits
+
+
+def further(bits: Tensor, place: Tensor) -> Tensor:
+    """Random bits for one index more."""
+    return _mix(bits + _STEP * (place + 1))
+
+
+def _uniform(bits: Tensor) -> Tensor:
+    return (_shifted(bits, 40).to(torch.float32) + 0.5) * 2.0**-24
+
+
 def uniform(seed: Tensor, key: int, places: Sequence[Tensor]) -> Tensor:
     """Uniform numbers in (0, 1) for a seed, a key and logical indices that broadcast; float32.
 
     The number at an index depends on nothing else: not on the shape, the device or the order.
     """
-    bits = _mix(seed + key)
-    for place in places:
-        bits = _mix(bits + _STEP * (place + 1))
-    return (_shifted(bits, 40).to(torch.float32) + 0.5) * 2.0**-24
+    return _uniform(scattered(seed, key, places))
 
 
 def keep(seed: Tensor, key: int, rate: float, places: Sequence[Tensor]) -> Tensor:
     """Which elements dropout keeps."""
     return uniform(seed, key, places) >= rate
+
+
+def keep_pairs(rows: Tensor, keys: Tensor, rate: float) -> Tensor:
+    """Which pairs dropout keeps, by the bits of their query and the place of their key."""
+    return _uniform(further(rows, keys)) >= rate
 
 
 def drop(value: Tensor, kept: Tensor, rate: float) -> Tensor:

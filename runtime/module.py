@@ -699,7 +699,9 @@ def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
     """What a call gives beyond what it must: this chooses the graph."""
     found = set()
     for name, value in given.items():
-        if name in OFFSETS and isinstance(value, int) and value == 0:
+        # without one, keys that are the queries' own tokens begin where these do
+        is_apart = name == "k_start" and "q_start" in given
+        if name in OFFSETS and isinstance(value, int) and value == 0 and not is_apart:
             continue
         if name in ("x",) or (module.options.core and name in module.spec.project):
             continue

@@ -56,6 +56,7 @@ class Writer:
             "value": self.held[0].leaf,
             "count": len(self.held),
             "softmax": self.match.weight is None,
+            "kept": self.kept(),
             "arrays": lines_of(item.array() for item in self.held),
             "row_loads": lines_of(
                 (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
@@ -148,6 +149,15 @@ class Writer:
         made = self.pairs("m")
         value = made.value(self.match.mask)
         return Code(f"{made.code}\nconst mask visible = {value} & existing({KEY}, M);")
+
+    def kept(self) -> Code:
+        """What dropout makes of weights of 1, for WIDTH pairs; empty where there is none."""
+        dropped = self.match.dropped
+        if dropped is None:
+            return Code("")
+        rows, keys = (self.by_node[node] for node in (dropped.rows, dropped.keys))
+        bits = f"{rows.scalar(self.index)}, {keys.scalar(self.index)}, {number(dropped.rate)}"
+        return Code(f"choose(keep({bits}), all({number(1 / (1 - dropped.rate))}), all(0.0f))")
 
     def term(self, term: Node) -> str:
         """A sum over features, of a group and a tile."""

@@ -13,6 +13,7 @@ import torch
 from ...dsl.core import Attend, AttendSource, Axis, Node, Part, Scores, walk
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
+from ..dropping import key_places, row_bits
 from ..normalizer import may_be_absent, softmax_argument
 from .contractions import einsum
 from .draws import key_of, places_of
@@ -207,10 +208,22 @@ def _without(e: Dense, present: Value, lost: list[Axis]) -> Value:
 def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
     if not node.dropout or not e.program.signature.training:
         return weights
-    places = places_of(e, weights.axes, ())
-    kept = e.call(ops.keep, e.inputs["call"], key_of(node.name), node.dropout, places)
-    made = e.call(ops.drop, weights.node, kept, node.dropout)
-    return Value(made, weights.axes, 0, weights.wide)
+    rows, keys = dropped_rows(e, node), e.lower(key_places(node))
+    axes = by_rank((*weights.axes, *rows.axes, *keys.axes))
+    kept = e.call(ops.keep_pairs, e.align(rows, axes), e.align(keys, axes), node.dropout)
+    made = e.call(ops.drop, e.align(weights, axes), kept, node.dropout)
+    return Value(made, axes, 0, weights.wide)
+
+
+def dropped_rows(e: Dense, node: Attend) -> Value:
+    """The random bits of the rows of an attend."""
+    leaf = row_bits(node)
+    if leaf not in e.values:
+        axes = leaf.type.ordered
+        places = places_of(e, axes, ())
+        made = e.call(ops.scattered, e.inputs["call"], key_of(node.name), places)
+        e.values[leaf] = Value(made, axes)
+    return e.values[leaf]
 
 
 def _weighted(e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]) -> Value:

@@ -11,6 +11,7 @@ from ..codegen.kernel import sources
 from ..codegen.layout import Argument, Kernel
 from ..matching.fused import Leaf, Match
 from . import alone
+from .attend import dropped_rows
 from .emitter import Value, by_rank
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def emit(e: Dense, node: Attend, found: Match) -> Value:
     """The result of the kernel; its lse is kept for those who read it."""
+    if found.dropped is not None:
+        dropped_rows(e, node)
     values = [_value(e, leaf) for leaf in found.leaves]
     axes = by_rank(node.type.axes)
     dims = tuple(dim.value for dim in node.type.dims)

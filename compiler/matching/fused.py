@@ -36,6 +36,7 @@ from ...dsl.core import (
     operands,
 )
 from ...dsl.elaborate.typing import pointwise
+from ..dropping import key_places, row_bits
 from ..normalizer import may_be_absent, softmax_argument, uses_scores
 from ..program import Program
 from .refusal import Refusal, whole_rows
@@ -69,6 +70,15 @@ class Leaf:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """Dropout of weights: the leaves of its bits by query and of the places of keys, and its rate."""
+
+    rows: Node
+    keys: Node
+    rate: float
+
+
+@dataclass(frozen=True)
 class Match:
     """What a fused kernel is made of.
 
@@ -79,6 +89,7 @@ class Match:
     value       leaf of the values
     leaves      everything that is read, `value` first; an array that the score reads too is there twice
     terms       sums over a feature dim, in the order in which they are needed
+    dropped     how weights are dropped, if they are
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     """
 
@@ -92,6 +103,7 @@ class Match:
     leaves: tuple[Leaf, ...]
     terms: tuple[Node, ...]
     layers: tuple[Contract, ...]
+    dropped: Dropped | None
     with_lse: bool
 
     @property
@@ -117,11 +129,11 @@ class _Unfit(Exception):
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
     """What the kernel of an attend is made of, or why it has none."""
-    refusal = whole_rows(node, program, parts - {"lse"})
+    refusal = whole_rows(node, program, parts - {"lse"}, drops=True)
     if refusal is not None:
         return refusal
     try:
-        return _Matcher(node).matched("lse" in parts)
+        return _Matcher(node, program.signature.training).matched("lse" in parts)
     except _Unfit as unfit:
         return unfit.refusal
 
@@ -129,8 +141,9 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
 class _Matcher:
     """Collects the leaves and terms of one attend."""
 
-    def __init__(self, node: Attend) -> None:
+    def __init__(self, node: Attend, training: bool) -> None:
         self.node = node
+        self.rate = node.dropout if training else 0.0
         (self.source,) = node.sources
         (self.key,) = self.source.axes
         self.query = node.query
@@ -158,6 +171,11 @@ class _Matcher:
         for item in (score if weight is None else weight, given, mask):
             if item is not None:
                 self._scalar(item)
+        dropped = None
+        if self.rate:
+            dropped = Dropped(row_bits(self.node), key_places(self.node), self.rate)
+            self._leaf(dropped.rows, dropped.rows)
+            self._leaf(dropped.keys, dropped.keys)
         return Match(
             self.query,
             self.key,
@@ -169,6 +187,7 @@ class _Matcher:
             (value, *self.leaves.values()),
             tuple(self.terms),
             tuple(self.layers),
+            dropped,
             with_lse,
         )
 

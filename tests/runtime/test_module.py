@@ -354,3 +354,10 @@ def test_strict_refuses_to_choose_the_dense_form() -> None:
     assert attnc.compile("softmax", d_model=16, heads=2, strict=True).lowering == {"heads": "sdpa"}
     with pytest.raises(attnc.LoweringRefused, match="smallest edit"):
         attnc.compile("additive", d_model=16, heads=2, strict=True)
+
+
+def test_keys_begin_at_0_where_the_call_says_so() -> None:
+    module = attnc.compile("causal_softmax", entry="qkv", d_model=WIDTH, heads=2)
+    query, key, value = torch.randn(3, 1, 2, 9, WIDTH // 2)
+    last = module(query[:, :, 5:], key, value, q_start=5, k_start=0)
+    torch.testing.assert_close(last, module(query, key, value)[:, :, 5:])

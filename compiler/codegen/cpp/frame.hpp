@@ -107,3 +107,14 @@ INLINE mask pairs(const uint8_t* from, long there) {
 enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };
 INLINE int kind_of(Span visible) { return visible.low >= 1 ? FULL : visible.high <= 0 ? EMPTY : PARTIAL; }
 INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
+
+// Which of WIDTH pairs dropout keeps, by the random bits of their query and the places of their keys: the
+// same, to the last bit, as `keep_pairs` of torch_ops says.
+INLINE mask keep(whole rows, whole keys, float rate) {
+  typedef uint64_t bits_type __attribute__((vector_size(WIDTH * 8)));
+  bits_type bits = (bits_type)rows + UINT64_C(0x9e3779b97f4a7c15) * ((bits_type)keys + 1);
+  bits = (bits ^ bits >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  bits = (bits ^ bits >> 27) * UINT64_C(0x94d049bb133111eb);
+  bits ^= bits >> 31;
+  return (mask)((to_real((whole)(bits >> 40)) + 0.5f) * 0x1p-24f >= rate);
+}
