@@ -84,12 +84,10 @@ class Backward(Writer):
 
     def is_spread(self, item: Held) -> bool:
         """Whether cotangents of a vector of keys are gathered feature by feature."""
+        if item.place == 0 or not item.is_vector:
+            return False
         terms = (term for term in self.match.terms if not is_product(term, self.match))
-        return (
-            item.place > 0
-            and item.is_vector
-            and any(item.leaf.node in set(walk(term)) for term in terms)
-        )
+        return item.leaf.table or any(item.leaf.node in set(walk(term)) for term in terms)
 
     def targets(self, item: Held) -> list[str]:
         """Where the cotangents of a leaf go, and what of a head is summed on the way."""
@@ -226,7 +224,7 @@ class Backward(Writer):
         if isinstance(node, Read | ReadDim):
             item = self.by_node[node.arg]
             place = made.value(node.index)
-            add = f"scatter(grad_{item.place}, {place}, {part}, {item.width}"
+            add = f"{_scattered(item)}, {place}, {part}, {item.width}"
             absent = isinstance(node, Read)
             return if_wanted(item, [f"{add}, {'true' if absent else 'false'});"])
         item = self.by_node[node]
@@ -378,6 +376,17 @@ _SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
 def _added(at: str, part: str) -> str:
     """Add a vector to what stands in memory."""
     return f"store({at}, load({at}) + {part});"
+
+
+def _scattered(item: Held) -> str:
+    """The start of a call that adds to the cotangents of a table."""
+    k, width = item.place, item.width
+    match item.leaf.domain:
+        case "row":
+            return f"scatter(grad_{k} + (first + r) * {padded(width)}"
+        case "key":
+            return f"scatter_by_key(keys_{k} + n * {width} * LANES + c * WIDTH"
+    return f"scatter(grad_{k}"
 
 
 def _is_of_head(item: Held) -> bool:

@@ -42,7 +42,7 @@ class ByDistance:
 
     def declared(self) -> Code:
         """The function, and the array of what it is at each distance."""
-        made = Pairs(self._leaf, self.by_node)
+        made = Pairs(self._leaf, self.by_node, self.index)
         value = made.value(self.node)
         return Code(
             _DECLARED.format(
@@ -110,7 +110,7 @@ class ByDistance:
             for node in walk(self.node)
             if isinstance(node, Read | ReadDim) or self._is_number(node)
         }
-        made = Pairs(self._leaf, self.by_node)
+        made = Pairs(self._leaf, self.by_node, self.index)
         lines: list[str] = []
         for node, part in flow({self.node: DG}, dict.fromkeys(wanted)).items():
             item, value = wanted[node], made.value(part)

@@ -70,6 +70,9 @@ def _places(node: Node, match: Match) -> Iterator[Node]:
         below = _args(item)
         if below:
             stack.extend(below)
+            table = item.arg if isinstance(item, Read | ReadDim) else None
+            if table is not None and match.domain(table) != "head":
+                yield table
         elif match.domain(item) != "head":
             yield item
 

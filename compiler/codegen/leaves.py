@@ -81,6 +81,16 @@ class Held:
                 return f"load(x{k} + ({index} * {self.width} + d) * LANES + c * WIDTH)"
         return f"all(x{k}[d])"
 
+    def gathered(self, index: str) -> str:
+        """The start of a call that reads a table, one for all tokens or one for each."""
+        match self.leaf.domain:
+            case "row":
+                return f"gather(x{self.place} + r * {padded(self.width)}"
+            case "key":
+                at = f"x{self.place} + {index} * {self.width} * LANES + c * WIDTH"
+                return f"gather_by_key({at}"
+        return f"gather(x{self.place}"
+
     def load_rows(self) -> str:
         """The numbers of a group of queries."""
         k, at = self.place, f"a{self.place}.of(b, h)"

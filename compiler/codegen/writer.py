@@ -76,7 +76,7 @@ class Writer:
 
     def pairs(self, prefix: str = "v") -> Pairs:
         """Statements about WIDTH pairs."""
-        return Pairs(self.scalar, self.by_node, prefix)
+        return Pairs(self.scalar, self.by_node, self.index, prefix)
 
     # -- leaves -----------------------------------------------------------------------------
 

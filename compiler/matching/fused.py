@@ -279,8 +279,6 @@ class _Matcher:
         domain: Domain = "pair" if row and key else "row" if row else "key" if key else "head"
         if domain == "pair" and (dims or is_table):
             raise _Unfit(Refusal("vectors are read for every pair", at))
-        if is_table and domain != "head":
-            raise _Unfit(Refusal("a table differs by token", at))
         if is_table and isinstance(at, Read):
             if at.axis.size is None:
                 raise _Unfit(Refusal("tokens are read at places that differ by pair", at))

@@ -243,19 +243,32 @@ INLINE whole power(whole a, whole b) {
   return made;
 }
 
+INLINE int64_t within(int64_t place, int64_t size) { return std::min(std::max<int64_t>(place, 0), size - 1); }
+
 INLINE real gather(const float* table, whole place, int64_t size) {
   real made;
-  for (int n = 0; n < WIDTH; ++n) made[n] = table[std::min(std::max<int64_t>(place[n], 0), size - 1)];
+  for (int n = 0; n < WIDTH; ++n) made[n] = table[within(place[n], size)];
+  return made;
+}
+
+// Of tables of WIDTH keys, side by side.
+INLINE real gather_by_key(const float* tables, whole place, int64_t size) {
+  real made;
+  for (int n = 0; n < WIDTH; ++n) made[n] = tables[within(place[n], size) * LANES + n];
   return made;
 }
 
 // Where `absent`, a place outside was read as 0.
+INLINE bool is_read(int64_t place, int64_t size, bool absent) { return !absent || (place >= 0 && place < size); }
+
 INLINE void scatter(float* table, whole place, real x, int64_t size, bool absent) {
-  for (int n = 0; n < WIDTH; ++n) {
-    const int64_t at = place[n];
-    if (absent && (at < 0 || at >= size)) continue;
-    table[std::min(std::max<int64_t>(at, 0), size - 1)] += x[n];
-  }
+  for (int n = 0; n < WIDTH; ++n)
+    if (is_read(place[n], size, absent)) table[within(place[n], size)] += x[n];
+}
+
+INLINE void scatter_by_key(float* tables, whole place, real x, int64_t size, bool absent) {
+  for (int n = 0; n < WIDTH; ++n)
+    if (is_read(place[n], size, absent)) tables[within(place[n], size) * LANES + n] += x[n];
 }
 
 // c[r] (+)= sum_t a[r, t] b[t]: R rows and C vectors of columns in registers.
