@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..matching.fused import Domain
 from .kernel import Sources
+
+#: what a gradient is for
+Learner = Literal["weights", "tokens", "inputs", ""]
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,7 @@ class Argument:
     along    the place of the axis that a table is read along, -1 where it is a feature dim
     width    numbers of a token, 0 for one without a dim
     real     whether it has a gradient
+    learns   what wants its gradient: weights in it, else tokens in it, else inputs, or nothing
     """
 
     domain: Domain
@@ -24,6 +29,7 @@ class Argument:
     along: int
     width: int
     real: bool
+    learns: Learner
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,24 @@ import operator
 import re
 from typing import TYPE_CHECKING
 
-from ...dsl.core import Arg, Attend, Axis, Kind, KvHead, Node, Read
+from ...dsl.core import (
+    Arg,
+    Attend,
+    Axis,
+    Kind,
+    KvHead,
+    Linear,
+    Map,
+    Node,
+    Norm,
+    Param,
+    Read,
+    Use,
+    operands,
+    walk,
+)
 from ..codegen.kernel import sources
-from ..codegen.layout import Argument, Kernel
+from ..codegen.layout import Argument, Kernel, Learner
 from ..matching.fused import Leaf, Match
 from . import alone
 from .attend import dropped_rows
@@ -73,4 +88,25 @@ def _argument(leaf: Leaf, value: Value, found: Match) -> Argument:
     along = -1 if leaf.along is None else place(leaf.along)
     axes = (roles.get("batch", -1), head, place(found.query), place(found.key))
     real = leaf.node.type.kind is Kind.REAL
-    return Argument(leaf.domain, axes, along, leaf.width, real)
+    return Argument(leaf.domain, axes, along, leaf.width, real, _learns(leaf.node))
+
+
+def _learns(root: Node) -> Learner:
+    """What a gradient reaches through a node: weights before all, tokens before inputs."""
+    found: dict[Node, set[Learner]] = {}
+    for node in walk(root):
+        reached = set[Learner]().union(*(found[item] for item in operands(node)))
+        match node:
+            case _ if node.type.kind is not Kind.REAL:
+                reached = set()
+            case Map(op="detach") | Param(role="buffer" | "random"):
+                reached = set()
+            case Param(role="input"):
+                reached = {"inputs"}
+            case Param(role="stream" | "argument"):
+                reached = {"tokens"}
+            case Param() | Linear() | Norm(affine=True) | Use():
+                reached |= {"weights"}
+        found[node] = reached
+    order: tuple[Learner, ...] = ("weights", "tokens", "inputs")
+    return next((learner for learner in order if learner in found[root]), "")

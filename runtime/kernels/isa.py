@@ -57,11 +57,16 @@ def chosen(wanted: str = "") -> Isa:
         return detected()
     if wanted not in _BY_NAME:
         raise InstructionsMissing(f"ATTNC_ISA={wanted} is unknown; there are {', '.join(_BY_NAME)}")
-    if _BY_NAME[wanted] not in and_below(detected()):
+    if named(wanted) not in and_below(detected()):
         raise InstructionsMissing(
             f"ATTNC_ISA={wanted}: this machine has {detected().name} and nothing above it"
         )
     return _BY_NAME[wanted]
+
+
+def named(name: str) -> Isa:
+    """The instructions of a name, whatever this machine has."""
+    return _BY_NAME[name]
 
 
 def and_below(isa: Isa) -> tuple[Isa, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ...compiler.codegen.kernel import Sources
-from ...compiler.codegen.layout import Argument, Kernel
-from .library import Function
+from ...compiler.codegen.layout import Argument, Kernel, Learner
+from .errors import KernelMissing, NoCompiler
+from .library import Function, Library
 from .loading import load
 
 #: pointers to arrays, their strides, results, sizes
@@ -20,6 +21,12 @@ _ARGUMENTS = (ctypes.c_void_p,) * 4
 #: rows and keys that the arrays of gradients are a multiple of; a multiple of what kernels take
 ROWS, KEYS = 48, 64
 VECTOR = 16
+#: who may want gradients together
+_LEARNERS: tuple[tuple[Learner, ...], ...] = (
+    ("weights",),
+    ("weights", "tokens"),
+    ("weights", "tokens", "inputs"),
+)
 
 
 def forward(
@@ -70,19 +77,47 @@ def backward(
     units = max(1, batch * heads)
     stretches = 1 if units >= threads else -(-2 * threads // units)
     stretches = max(1, min(stretches, -(-keys // KEYS)))
+    wanted = tuple(want and item.real for want, item in zip(wanted, kernel.arguments, strict=True))
+    library, made_for = _attend_back(kernel, wanted) if 0 not in sizes else (None, wanted)
     grads = [
-        _room(item, sizes, stretches) if want and item.real else None
-        for item, want in zip(kernel.arguments, wanted, strict=True)
+        _room(item, sizes, stretches) if is_made else None
+        for item, is_made in zip(kernel.arguments, made_for, strict=True)
     ]
-    if 0 not in sizes:
-        source = _backward_source(kernel.sources, tuple(grad is not None for grad in grads))
-        library = load(source, name=kernel.name)
+    if library is not None:
         function = library.function("attend_back", *_ARGUMENTS)
         _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
     return [
-        None if grad is None else _gradient(grad, item, sizes, array.shape).to(array.dtype)
-        for grad, item, array in zip(grads, kernel.arguments, arrays, strict=True)
+        _gradient(grad, item, sizes, array.shape).to(array.dtype)
+        if want and grad is not None
+        else None
+        for want, grad, item, array in zip(wanted, grads, kernel.arguments, arrays, strict=True)
     ]
+
+
+def _attend_back(kernel: Kernel, wanted: tuple[bool, ...]) -> tuple[Library, tuple[bool, ...]]:
+    """The backward for the arrays that are wanted, or for more where only that can be had."""
+    try:
+        return load(_backward_source(kernel.sources, wanted), name=kernel.name), wanted
+    except (KernelMissing, NoCompiler):
+        most = _learning(kernel, _LEARNERS[-1])
+        if wanted == most or any(want > has for want, has in zip(wanted, most, strict=True)):
+            raise
+    return load(_backward_source(kernel.sources, most), name=kernel.name), most
+
+
+def texts(kernel: Kernel) -> Iterator[tuple[str, str]]:
+    """The sources to have ready for calls of a kernel, each as `forward` or `backward`.
+
+    The backward is there for weights alone, for tokens too, and for all that a call can want.
+    """
+    yield "forward", kernel.sources.forward
+    for wanted in dict.fromkeys(_learning(kernel, learners) for learners in _LEARNERS):
+        if any(wanted):
+            yield "backward", _backward_source(kernel.sources, wanted)
+
+
+def _learning(kernel: Kernel, learners: Sequence[Learner]) -> tuple[bool, ...]:
+    return tuple(item.learns in learners for item in kernel.arguments)
 
 
 @cache
