@@ -44,6 +44,7 @@ def function_of(op: str) -> Callable[..., Any]:
         own: dict[str, Callable[..., Any]] = {
             "safe_divide": ops.safe_divide,
             "ceil_divide": ops.ceil_divide,
+            "leaky_relu": ops.leaky_relu,
             "softplus": ops.softplus,
             "integer": ops.integer,
             "detach": ops.detach,

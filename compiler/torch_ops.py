@@ -63,11 +63,19 @@ def positions(like: Tensor, length: int, start: int | Tensor = 0) -> Tensor:
 
 
 def floor_divide(left: Any, right: Any) -> Any:
-    """floor(a / b), for ints too; of ints 0 where b is 0."""
+    """floor(a / b), for ints too; of ints 0 where b is 0. Gradients through it are 0."""
     if isinstance(right, Tensor) and not right.is_floating_point():
         zero = right == 0
-        return torch.where(zero, 0, left // torch.where(zero, 1, right))
-    return left * 0 if isinstance(right, int) and right == 0 else left // right
+        return torch.where(zero, 0, _floored(left, torch.where(zero, 1, right)))
+    return left * 0 if isinstance(right, int) and right == 0 else _floored(left, right)
+
+
+def _floored(left: Any, right: Any) -> Any:
+    """floor(a / b) by the function of torch that has a derivative."""
+    if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+        return left // right
+    left = left if isinstance(left, Tensor) else scalar(left, right)
+    return torch.div(left, right, rounding_mode="floor")
 
 
 def modulo(left: Any, right: Any) -> Any:
@@ -80,7 +88,15 @@ def modulo(left: Any, right: Any) -> Any:
 
 def ceil_divide(left: Any, right: Any) -> Any:
     """ceil(a / b)."""
-    return -(-left // right)
+    return -floor_divide(-left, right)
+
+
+def leaky_relu(value: Any, slope: Any) -> Tensor:
+    """a where it is positive, else slope * a; the slope may be an array."""
+    if not isinstance(slope, Tensor):
+        return torch.nn.functional.leaky_relu(value, slope)
+    value = scalar(value, slope)
+    return torch.where(value > 0, value, slope * value)
 
 
 def power(base: Any, exponent: Any) -> Any:

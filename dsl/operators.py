@@ -75,7 +75,7 @@ _ROWS = (
         "real",
         1,
         2,
-        "torch.nn.functional.leaky_relu",
+        "leaky_relu",
         "a where a > 0, else slope * a",
         2,
         (("slope", 0.01),),

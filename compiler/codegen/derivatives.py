@@ -167,7 +167,7 @@ RULES: dict[str, Rule] = {
     "relu": lambda total, made, a: (_where(at(">", a, real(0.0)), total, real(0.0)),),
     "leaky_relu": lambda total, made, a, slope: (
         _where(at(">", a, real(0.0)), total, at("*", total, slope)),
-        None,
+        _where(at(">", a, real(0.0)), real(0.0), at("*", total, a)),
     ),
     "gelu": _elementwise(_gelu),
     "silu": _elementwise(_silu),

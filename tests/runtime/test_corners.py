@@ -6,6 +6,7 @@ import attnc
 import pytest
 import torch
 from attnc.runtime.oracle import evaluate
+from compilers import needs_compiler
 
 HEAD = "attnc: 1\nname: corner\n"
 LINEAR = (
@@ -125,3 +126,47 @@ normalize: safe_div(s, sum(s, over=j))
     plain = module(x=x, valid=valid)
     x[:, 6:] *= 3000
     torch.testing.assert_close(module(x=x, valid=valid)[:, :6], plain[:, :6])
+
+
+LOWERINGS = ["dense", "tiled", pytest.param("cpu", marks=needs_compiler)]
+ROUNDED = {
+    "floor": "real(i) // (1.0 + exp(c[h]))",
+    "ceil": "ceil_div(dot(q, k), 1.0 + exp(c[h]))",
+    "a number divided": "2.5 // (1.0 + exp(c[h]))",
+}
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("quotient", ROUNDED.values(), ids=ROUNDED)
+def test_no_gradient_goes_through_a_rounded_quotient(quotient: str, lowering: str) -> None:
+    text = HEAD + "extends: softmax\nweights: {c: {shape: [h]}}\nscore: "
+    x = torch.randn(2, 7, 8)
+    results = []
+    for rounded in (quotient, f"detach({quotient})"):
+        spec = attnc.loads(f"{text}super + {rounded} + 0 * sum(c, over=h)\n")
+        module = attnc.compile(spec, d_model=8, heads=2, lowering=lowering)
+        if results:
+            module.load_state_dict(results[0][0].state_dict())
+        module(x=x).square().sum().backward()
+        results.append((module, [weight.grad for weight in module.parameters()]))
+    torch.testing.assert_close(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("lowering", LOWERINGS)
+@pytest.mark.parametrize("score", ["leaky_relu(super, c)", "super * leaky_relu(-0.5, c)"])
+def test_the_slope_of_a_leaky_relu_is_learned(score: str, lowering: str) -> None:
+    text = HEAD + "extends: softmax\nweights: {c: {shape: [h], init: 0.3}}\nscore: "
+    plain = "where({0} > 0, {0}, c * {0})".format("super" if "(super" in score else "(-0.5)")
+    same = plain if "(super" in score else f"super * {plain}"
+    x = torch.randn(2, 7, 8)
+    results = []
+    for each in (score, same):
+        module = attnc.compile(
+            attnc.loads(f"{text}{each}\n"), d_model=8, heads=2, lowering=lowering
+        )
+        if results:
+            module.load_state_dict(results[0][0].state_dict())
+        made = module(x=x)
+        made.square().sum().backward()
+        results.append((module, [made, *(weight.grad for weight in module.parameters())]))
+    torch.testing.assert_close(results[0][1], results[1][1])
