@@ -38,18 +38,22 @@ test: lint
 test-all: lint
 	$(BIN)/pytest -n 2 -q
 
-# Random specs, by their kernels and densely: `make fuzz FROM=0 SEEDS=1000`.
+# Random specs by their kernels, in tiles, densely and by the oracle: `make fuzz FROM=0 SEEDS=10000`;
+# INDUCTOR=300: so many of them through torch.compile, too.
 FROM ?= 0
-SEEDS ?= 1000
+INDUCTOR ?= 0
+JOBS ?= $(shell nproc)
+fuzz: SEEDS ?= 1000
 fuzz: install
-	cd tests && ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS)
+	cd tests && ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS) --inductor $(INDUCTOR) --jobs $(JOBS)
 
 # The same, and the library, with kernels that stop at what C++ leaves undefined.
 sanitize: SANITIZER = LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc ATTNC_SANITIZE=1 CXX=g++ OMP_NUM_THREADS=2
+sanitize: SEEDS ?= 500
 sanitize: install
-	$(SANITIZER) $(BIN)/pytest -n 2 -q tests/runtime/test_kernels.py
-	cd tests && $(SANITIZER) ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS)
+	$(SANITIZER) $(BIN)/pytest -n $(JOBS) -q tests/runtime/test_kernels.py
+	cd tests && $(SANITIZER) ../$(BIN)/python -m fuzz --from $(FROM) --seeds $(SEEDS) --lowering cpu --jobs $(JOBS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

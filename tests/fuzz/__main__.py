@@ -7,21 +7,23 @@ import os
 import sys
 
 from .campaign import campaign, smallest
-from .compare import summary
+from .compare import LOWERINGS, summary
 
 
 def main() -> int:
     asked = _asked()
     seeds = range(asked.first, asked.first + asked.seeds)
     found = []
-    for verdict in campaign(seeds, asked.lowering, asked.jobs):
+    for verdict in campaign(seeds, asked.lowering, asked.jobs, asked.inductor):
         found.append(verdict)
+        if len(found) % 500 == 0:
+            print(f"{len(found)} of {asked.seeds}", file=sys.stderr, flush=True)
         if verdict.failed:
             print(f"seed {verdict.seed}: {verdict.failed[:400]}", flush=True)
     print("\n".join(summary(found)))
     failed = [verdict.seed for verdict in found if verdict.failed]
     for seed in failed[: asked.minimise]:
-        item, verdict = smallest(seed, asked.lowering)
+        item, verdict = smallest(seed, asked.lowering, seed < asked.first + asked.inductor)
         print(f"\nseed {seed}, made small: {verdict.failed}\n{item}\n{item.text}", flush=True)
     return 1 if failed else 0
 
@@ -32,7 +34,15 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--minimise", type=int, default=3, help="failures that are made small")
-    parser.add_argument("--lowering", default="cpu", help="compared with the dense form")
+    parser.add_argument(
+        "--lowering",
+        nargs="+",
+        default=LOWERINGS,
+        help="compared with the dense form [default: cpu tiled]",
+    )
+    parser.add_argument(
+        "--inductor", type=int, default=0, help="seeds that are compiled by torch, too"
+    )
     return parser.parse_args()
 
 

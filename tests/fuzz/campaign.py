@@ -18,31 +18,38 @@ from .specs import Drawn, drawn
 
 #: specs whose kernels are built as one
 CHUNK = 25
+#: chunks that a process takes in its life, in which it forgets no library that it has loaded
+TASKS = 20
 HASTY = Path(__file__).with_name("hasty")
 
 
-def campaign(seeds: Sequence[int], lowering: str, jobs: int) -> Iterator[Verdict]:
-    """The verdicts of all seeds, in order."""
+def campaign(
+    seeds: Sequence[int], lowerings: Sequence[str], jobs: int, inductor: int = 0
+) -> Iterator[Verdict]:
+    """The verdicts of all seeds, in order; the first `inductor` of them through inductor, too."""
     os.environ.setdefault("ATTNC_CXX", str(HASTY))
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    spawned = get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawned, max_tasks_per_child=20) as pool:
-        for found in pool.map(partial(_verdicts, lowering), chunks):
-            yield from found
+    judge = partial(_verdicts, lowerings, min(seeds, default=0) + inductor)
+    # processes are made anew by hand: with `max_tasks_per_child` a pool may wait for ever
+    # (https://github.com/python/cpython/issues/115634)
+    for start in range(0, len(chunks), jobs * TASKS):
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+            for found in pool.map(judge, chunks[start : start + jobs * TASKS]):
+                yield from found
 
 
-def _verdicts(lowering: str, seeds: Sequence[int]) -> list[Verdict]:
+def _verdicts(lowerings: Sequence[str], inductor: int, seeds: Sequence[int]) -> list[Verdict]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="attnc-fuzz-") as folder:
         os.environ["ATTNC_CACHE_DIR"] = folder
-        return verdicts(seeds, lowering)
+        return verdicts(seeds, lowerings, inductor)
 
 
-def smallest(seed: int, lowering: str) -> tuple[Drawn, Verdict]:
+def smallest(seed: int, lowerings: Sequence[str], inductor: bool = False) -> tuple[Drawn, Verdict]:
     """The smallest spec that fails as that of a seed does, and how."""
 
     def verdict(item: Drawn) -> Verdict:
-        return judged([item], lowering)[0]
+        return judged([item], lowerings, seed + 1 if inductor else 0)[0]
 
     def kind(item: Drawn) -> str:
         return verdict(item).failed.partition(":")[0]

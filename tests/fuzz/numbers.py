@@ -83,7 +83,12 @@ BINARY = (
     "where(not ({a} < {b}) or {a} != {a}, {a} - {b}, 0)",
     "log(exp(clip({a}, -9, 9)) + exp(clip({b}, -9, 9)))",
     "({a} - {b}) ** 2",
+    "leaky_relu({a}, {b})",
+    "({a} + {a} // (abs({b}) + 0.3))",
+    "({a} - ceil_div({a}, {b}))",
+    "{a} % (abs({b}) + 0.3)",
 )
+OPERATIONS = (*UNARY, *BINARY)
 #: functions of a real whose derivative by features is worth its own look
 FEATURES = (
     "tanh({a})",
@@ -110,6 +115,9 @@ FEATURES = (
 )
 
 
+PAIRS = len(OPERATIONS) ** 2
+
+
 @dataclass
 class Numbers:
     """Draws reals of pairs.
@@ -128,6 +136,12 @@ class Numbers:
         if factor == "100 * " and self.rng.random() < 0.5:
             factor = "3000 * "
         return f"{factor}({made})" if factor else made
+
+    def pair(self, place: int) -> str:
+        """One operation of another; the places 0 .. PAIRS - 1 are all there are."""
+        outer, inner = divmod(place % PAIRS, len(OPERATIONS))
+        made = OPERATIONS[inner].format(a=self.meeting(), b=self.leaf())
+        return OPERATIONS[outer].format(a=made, b=self.leaf())
 
     def real(self, depth: int, own: bool = False) -> str:
         """A real of a pair; `own`: a query and a key meet in it."""

@@ -17,6 +17,8 @@ WIDE = torch.float64
 #: groups have 24 and 48 queries, tiles of keys 8, 16, 64, batches of tiles 128 and 256
 LENGTHS = (1, 2, 3, 7, 15, 16, 17, 23, 24, 25, 31, 47, 48, 49, 63, 64, 65, 97, 127, 128, 129)
 LONG = (191, 193, 200, 255, 256, 257, 300)
+#: without a divisor in common with the number of pairs of operations
+STRIDE = 1009
 WIDTHS = (1, 2, 3, 4, 5, 8, 12, 15, 16, 17, 20, 32, 33)
 MOST_NUMBERS = 4_000_000
 NORMALIZERS = (
@@ -85,16 +87,20 @@ class Part:
     lse: bool = False
     value: str = "v"
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, noise: float = 0.0) -> str:
         lines = [f'score: "{self.score}"', f"value: {self.value}", f'normalize: "{self.normalize}"']
         if self.mask != "true":
             lines.append(f'mask: "{self.mask}"')
         body = "".join(f"      {line}\n" for line in lines)
         more = f"  {name}_lse: max({name}.lse, -50) / 9\n" if self.lse else ""
+        if noise and self.normalize.startswith("softmax("):
+            more += f"  {name}_noise: max({name}.lse, -50) * {noise}\n"
         return f"  {name}:\n    attend:\n{body}{more}"
 
-    def result(self, name: str) -> str:
+    def result(self, name: str, noise: float = 0.0) -> str:
         made = f"{name} * along" if self.value == "by_key" else name
+        if noise and self.normalize.startswith("softmax("):
+            made += f" + {name}_noise"
         return f"{made} + by_head + {name}_lse" if self.lse else f"{made} + by_head"
 
 
@@ -103,6 +109,7 @@ class Drawn:
     """A random spec, the sizes it is compiled for, and what it is called with.
 
     starts   q_start and the like, as numbers or by example
+    noise    how much of its lse is added to each softmax
     """
 
     seed: int
@@ -115,13 +122,15 @@ class Drawn:
     shared: dict[str, str]
     starts: dict[str, Any] = field(default_factory=dict)
     padded: bool = False
+    noise: float = 0.0
 
     @property
     def text(self) -> str:
         """The spec, with what it uses of the header alone."""
-        attends = "".join(part.text(f"y{n}") for n, part in enumerate(self.parts))
+        attends = "".join(part.text(f"y{n}", self.noise) for n, part in enumerate(self.parts))
         results = " + ".join(
-            f"concat({part.result(f'y{n}')}, over=h)" for n, part in enumerate(self.parts)
+            f"concat({part.result(f'y{n}', self.noise)}, over=h)"
+            for n, part in enumerate(self.parts)
         )
         header = HEADER.format(context="memory" if self.apart else "same", **self.shared)
         lines = [line for line in header.splitlines() if not _is_unread(line, attends)]
@@ -214,7 +223,7 @@ def drawn(seed: int) -> Drawn:
         starts["head_start"] = 3
     values = ["v", "v", "v", "v", "tanh(v)", "by_key", "k" if d_head == d_value else "v"]
     value = rng.choice(values)
-    parts = [_part(rng, apart, value) for _ in range(rng.choice([1, 1, 1, 2]))]
+    parts = [_part(rng, seed, apart, value) for _ in range(rng.choice([1, 1, 1, 2]))]
     made = Drawn(
         seed,
         tuple(parts),
@@ -232,7 +241,7 @@ def drawn(seed: int) -> Drawn:
     return made
 
 
-def _part(rng: random.Random, apart: bool, value: str) -> Part:
+def _part(rng: random.Random, seed: int, apart: bool, value: str) -> Part:
     masks = Masks(rng, tables=not apart, lists=False)
     pick = rng.random()
     mask = "true" if pick < 0.2 else masks.mask(rng.choice([0, 1, 2, 3]))
@@ -240,6 +249,8 @@ def _part(rng: random.Random, apart: bool, value: str) -> Part:
         more = rng.choice(["pair_flag", "pair_count > 0", "pair_count == i % 3"])
         mask = f"({mask}) {rng.choice(['and', 'or'])} {more}"
     normalize = rng.choice(NORMALIZERS)
-    score = Numbers(rng, not apart).score()
+    numbers = Numbers(rng, not apart)
+    # consecutive seeds take operations far apart, and any PAIRS even ones in a row take all pairs
+    score = numbers.score() if seed % 2 else numbers.pair(seed // 2 * STRIDE)
     lse = normalize.startswith("softmax(s") and rng.random() < 0.3
     return Part(score, mask, normalize, lse, value)

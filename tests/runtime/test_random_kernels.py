@@ -6,12 +6,18 @@ from pathlib import Path
 
 import fuzz.campaign
 import pytest
+from attnc.compiler.matching.fused import OPERATORS
+from attnc.dsl import api
+from attnc.dsl.core import Attend, Map, walk
+from attnc.dsl.source import Source
 from compilers import needs_compiler
 from fuzz.compare import judged, verdicts
-from fuzz.specs import Drawn, Part
+from fuzz.numbers import PAIRS
+from fuzz.specs import STRIDE, Drawn, Part, drawn
 
 #: seeds of the usual run, and how many of them have no kernel at most
 SEEDS, CHUNK, REFUSED = 100, 25, 0.15
+FORMS = {"all", "cpu"}
 
 
 def spec(
@@ -64,6 +70,8 @@ ONCE_WRONG = {
     "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
     "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
+    "a learned slope": spec("leaky_relu(dot(q, k), by_key) + dot(u, leaky_relu(q + k, u))"),
+    "one key, of which only lse has a gradient": spec("dot(q, k)", "i == j", lse=True),
 }
 
 
@@ -79,10 +87,27 @@ def hasty_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_random_specs_are_as_accurate_as_the_dense_form(first: int) -> None:
     found = verdicts(range(first, first + CHUNK))
     assert [verdict for verdict in found if verdict.failed] == []
-    assert sum(bool(verdict.refused) for verdict in found) <= REFUSED * CHUNK
+    assert sum(not verdict.refused.keys().isdisjoint(FORMS) for verdict in found) <= REFUSED * CHUNK
 
 
 @needs_compiler
 def test_what_once_was_wrong_is_right() -> None:
     found = zip(ONCE_WRONG, judged(list(ONCE_WRONG.values())), strict=True)
     assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
+
+
+def operators_of(item: Drawn) -> set[str]:
+    """The operators of the attends of a spec."""
+    spec = api.check(source=Source("drawn", item.text), dims=item.dims).spec
+    assert spec is not None
+    attends = [node for node in walk(*spec.outputs.values()) if isinstance(node, Attend)]
+    return {node.op for node in walk(*attends) if isinstance(node, Map)}
+
+
+def test_every_operator_of_kernels_is_drawn() -> None:
+    found = set[str]().union(*(operators_of(drawn(seed)) for seed in range(SEEDS)))
+    assert found >= OPERATORS
+
+
+def test_every_pair_of_operations_is_drawn() -> None:
+    assert len({place * STRIDE % PAIRS for place in range(PAIRS)}) == PAIRS
