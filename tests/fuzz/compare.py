@@ -12,7 +12,7 @@ import attnc
 import torch
 from attnc.runtime.module import LoweringRefused, Module
 from attnc.runtime.oracle import evaluate
-from torch import Tensor, nn
+from torch import Tensor
 
 from .specs import INPUTS, Drawn, drawn
 from .together import Together
@@ -25,8 +25,8 @@ LOWERINGS = ("cpu", "tiled")
 #: how often the dense form is run on inputs that differ by rounding, to see what that does
 WIGGLES = 6
 ORACLE = 40 * 40
-#: of the gradient of a row's lse: the rounding of o . g, in which some numbers of about 1 are added
-NOISE = 3e-7
+#: the rounding of o . g, in parts of the size of o
+NOISE = 2.4e-7
 
 
 class Mismatch(AssertionError):
@@ -76,7 +76,7 @@ class Run:
         module.prepare()
         return module
 
-    def by(self, module: nn.Module, leaves: dict[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
+    def by(self, module: Module, leaves: dict[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
         """The result and the gradients of all leaves."""
         given = {name: leaf.detach().to(dtype).requires_grad_() for name, leaf in leaves.items()}
         weights = {name[2:]: leaf for name, leaf in given.items() if name.startswith("w:")}
@@ -84,6 +84,20 @@ class Run:
         module.to(dtype)
         made = torch.func.functional_call(module, weights, (), {**inputs, **self.call})
         return _with_gradients(made, given.values())
+
+    def by_inductor(self, module: Module) -> list[Tensor]:
+        """The same in float32 by what torch.compile makes of a module."""
+        torch.compiler.reset()
+        weights = dict(module.float().named_parameters())
+        given = {}
+        for name, leaf in self.leaves.items():
+            if name.startswith("w:"):
+                given[name] = weights[name[2:]]
+                given[name].data.copy_(leaf)
+            else:
+                given[name] = leaf.detach().float().requires_grad_()
+        inputs = {name: leaf for name, leaf in given.items() if not name.startswith("w:")}
+        return _with_gradients(torch.compile(module)(**inputs, **self.call), given.values())
 
     @property
     def names(self) -> list[str]:
@@ -105,12 +119,12 @@ class Run:
         self._widen(limits, self.leaves)
         if not all(limit.is_finite for limit in limits):
             raise OutOfRange
-        modules: dict[str, nn.Module] = {**self.made}
+        made = {
+            name: self.by(module, self.leaves, torch.float32) for name, module in self.made.items()
+        }
         if inductor:
-            torch.compiler.reset()
-            modules |= {f"inductor {name}": torch.compile(m) for name, m in self.made.items()}
-            modules["inductor dense"] = torch.compile(self.plain.float())
-        made = {name: self.by(m, self.leaves, torch.float32) for name, m in modules.items()}
+            for name, module in {"dense": self.plain, **self.made}.items():
+                made[f"inductor {name}"] = self.by_inductor(module)
         found = [text for name in made for text in self._mistakes(name, limits, made[name])]
         if found:
             for place in range(WIGGLES):
@@ -130,7 +144,8 @@ class Run:
         A softmax's scores have the cotangent w (v . g - o . g), which is 0 where there is one key.
         Kernels make o . g once for a row, so that its rounding stays; the dense form has it not.
         """
-        noisy = Run(replace(self.item, noise=NOISE), ())
+        size = float(limits[0].truth.square().mean().sqrt())
+        noisy = Run(replace(self.item, noise=NOISE * max(size, 1.0)), ())
         for limit, made in zip(
             limits[1:], noisy.by(noisy.plain, self.leaves, torch.float64)[1:], strict=True
         ):
