@@ -16,7 +16,7 @@ def main() -> int:
     found = []
     for verdict in campaign(seeds, asked.lowering, asked.jobs, asked.inductor):
         found.append(verdict)
-        if len(found) % 500 == 0:
+        if len(found) % 100 == 0:
             print(f"{len(found)} of {asked.seeds}", file=sys.stderr, flush=True)
         if verdict.failed:
             print(f"seed {verdict.seed}: {verdict.failed[:400]}", flush=True)
