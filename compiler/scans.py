@@ -14,11 +14,12 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from .decays import decay_of, shifted, total
+
 #: tokens that are advanced one after the other inside a block of `scan`
 BLOCK = 16
-#: tokens of a chunk of `matrix_scan`, where decays are one number or one for each feature
+#: tokens of a chunk of `matrix_scan`; a power of two, since decays by feature halve it
 CHUNK = 64
-CHUNK_BY_FEATURE = 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _inclusive(ring: _Ring, decay: Tensor, value: Tensor, dim: int) -> tuple[Ten
     products, states = _one_by_one(ring, decay, value, dim + 1)
     last = (products.select(dim + 1, BLOCK - 1), states.select(dim + 1, BLOCK - 1))
     ends = zip(_inclusive(ring, *last, dim), (ring.one, ring.zero), strict=True)
-    product, state = (_shifted(end, dim, fill).unsqueeze(dim + 1) for end, fill in ends)
+    product, state = (shifted(end, dim, fill).unsqueeze(dim + 1) for end, fill in ends)
     states = ring.add(states, ring.times(products, state)).flatten(dim, dim + 1)
     products = ring.times(products, product).flatten(dim, dim + 1)
     return products.narrow(dim, 0, length), states.narrow(dim, 0, length)
@@ -85,12 +86,6 @@ def _one_by_one(ring: _Ring, decay: Tensor, value: Tensor, dim: int) -> tuple[Te
         states.append(ring.add(ring.times(states[-1], step), added) if states else added)
     full = torch.broadcast_tensors(*states)  # the first lacks what only decays spread over
     return torch.stack(products, dim), torch.stack(full, dim)
-
-
-def _shifted(value: Tensor, dim: int, fill: float) -> Tensor:
-    """One place later along a dim, `fill` at the first."""
-    edge = torch.full_like(value.narrow(dim, 0, 1), fill)
-    return torch.cat([edge, value.narrow(dim, 0, value.size(dim) - 1)], dim)
 
 
 def _cuts(length: int, size: int) -> tuple[int, int]:
@@ -147,7 +142,7 @@ def prefix_product(query: Tensor, key: Tensor, value: Tensor, inclusive: bool) -
     query, key, value = (_chunks(item, -2, count, size) for item in wide)
     here = (query @ key.mT).tril(0 if inclusive else -1) @ value
     added = key.mT @ value
-    before = _shifted(added.cumsum(-3), added.dim() - 3, 0)
+    before = shifted(added.cumsum(-3), added.dim() - 3, 0)
     made: Tensor = here + query @ before
     return made.flatten(-3, -2).narrow(-2, 0, length)
 
@@ -174,14 +169,6 @@ def prefix_softmax(score: Tensor, value: Tensor, dim: int, inclusive: bool) -> T
     total, weight = sums
     there = weight > 0
     return torch.where(there, total / torch.where(there, weight, 1.0), 0.0)
-
-
-def logarithm(decay: Tensor) -> Tensor:
-    """log of a decay that is at least 0; 0 is raised to about 1e-19, where it has a gradient still."""
-    kind = torch.promote_types(decay.dtype, torch.float32)
-    decay = decay.to(kind)
-    least = math.sqrt(torch.finfo(kind).tiny)
-    return (decay + (least - decay).clamp(min=0).detach()).log()
 
 
 def matrix_scan(
@@ -211,7 +198,9 @@ def matrix_scan(
     Linear in T in time and memory; C the length of a chunk: T (C + F) V numbers.
     """
     length = (reads[0] if reads else writes[0][1]).size(-2)
-    count, chunk = _cuts(length, CHUNK_BY_FEATURE if feature_decays else CHUNK)
+    count, chunk = _cuts(length, CHUNK)
+    if feature_decays:
+        chunk = 1 << (chunk - 1).bit_length()
     given = (first, *decays, *feature_decays, *reads, *(key for _, key in writes))
     kind = reduce(torch.promote_types, (item.dtype for item in given), torch.float32)
 
@@ -226,7 +215,7 @@ def matrix_scan(
         keys[0].new_zeros(()).expand(*rows, first.size(-2)) if base is None else cut(base, -2)
         for base, _ in writes
     ]
-    decay = _decay([cut(a, -1) for a in decays], [cut(d, -2) for d in feature_decays], keys[0])
+    decay = decay_of([cut(a, -1) for a in decays], [cut(d, -2) for d in feature_decays], keys[0])
     met = [[decay.between(ask, key) for key in keys] for ask in asks]
     from_start = [ask * decay.since_start for ask in asks]
     to_end = [key * decay.until_end for key in keys]
@@ -235,81 +224,15 @@ def matrix_scan(
         put, begins, last = _with_feeds(bases, to_end, met, from_start, taken, decay.whole, first)
     else:
         put = bases
-        added = _sum([base.mT @ key for base, key in zip(bases, to_end, strict=True)])
+        added = total([base.mT @ key for base, key in zip(bases, to_end, strict=True)])
         place = added.dim() - 3
         begins, last = scan(decay.whole, added, first.unsqueeze(-3), place)
         last = last.squeeze(place)
     made = []
     for ask, row in zip(from_start, met, strict=True):
-        seen = _sum([ask @ begins.mT, *(near @ what for near, what in zip(row, put, strict=True))])
+        seen = total([ask @ begins.mT, *(near @ what for near, what in zip(row, put, strict=True))])
         made.append(seen.flatten(-3, -2).narrow(-2, 0, length))
     return made, last
-
-
-@dataclass(frozen=True)
-class _Decay:
-    """How much of the state is left, in chunks of C tokens.
-
-    between      of asks and keys: (..., C, C), the sum over features of their product, decayed
-                 from the key to just before the asking token; 0 where the key is not before it
-    since_start  from the beginning of the chunk to just before each token
-    until_end    from each token to the end of its chunk
-    whole        over whole chunks
-    """
-
-    between: Callable[[Tensor, Tensor], Tensor]
-    since_start: Tensor
-    until_end: Tensor
-    whole: Tensor
-
-
-def _decay(decays: list[Tensor], feature_decays: list[Tensor], like: Tensor) -> _Decay:
-    size = like.size(-2)
-    earlier = torch.ones(size, size, dtype=torch.bool, device=like.device).tril(-1)
-    if not decays and not feature_decays:
-        one = like.new_ones(())
-        return _Decay(
-            lambda ask, key: (ask @ key.mT).where(earlier, 0.0),
-            one,
-            one,
-            like.new_ones([*(1 for _ in like.shape[:-3]), like.size(-3), 1, 1]),
-        )
-    if not feature_decays:
-        log = _sum(decays)
-        left = _segments(log, -1).masked_fill(~earlier, -torch.inf).exp()
-        since, until, whole = (item[..., None] for item in _sums(log, -1))
-        return _Decay(lambda ask, key: (ask @ key.mT) * left, since, until, whole)
-    log = _sum([*feature_decays, *(decay[..., None] for decay in decays)])
-    left = _segments(log, -2).masked_fill(~earlier[..., None], -torch.inf).exp()
-    since, until, whole = _sums(log, -2)
-    return _Decay(
-        lambda ask, key: ((left * key[..., None, :, :]) @ ask[..., None]).squeeze(-1),
-        since,
-        until,
-        whole,
-    )
-
-
-def _segments(log: Tensor, dim: int) -> Tensor:
-    """Sums of what lies between two tokens: [.., t, s, ..] = sum over s < r < t of log[.., r, ..].
-
-    Each is summed by itself: as a difference of sums from the beginning it would be as inexact as
-    those are large.
-    """
-    size = log.size(dim)
-    after = torch.ones(size, size, dtype=torch.bool, device=log.device).tril(-1)
-    after = after.view(size, size, *(1 for _ in range(-1 - dim)))
-    spread = log.unsqueeze(log.dim() + dim + 1)
-    sums = spread.where(after, 0.0).cumsum(dim - 1)
-    return _shifted(sums, sums.dim() + dim - 1, 0)
-
-
-def _sums(log: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What is left from the start to before each token, after each to the end, and in all."""
-    place = log.dim() + dim
-    since = _shifted(log, place, 0).cumsum(dim)
-    until = _shifted(log.flip(dim), place, 0).cumsum(dim).flip(dim)
-    return since.exp(), until.exp(), log.sum(dim, keepdim=True).exp()
 
 
 def _with_feeds(
@@ -331,11 +254,11 @@ def _with_feeds(
     count = len(bases)
     nothing = met[0][0] * 0
     asked = [
-        _sum([from_start[0] * 0, *(c[..., None] * from_start[s] for r, s, c in feeds if r == row)])
+        total([from_start[0] * 0, *(c[..., None] * from_start[s] for r, s, c in feeds if r == row)])
         for row in range(count)
     ]
     paths = [
-        _sum([nothing, *(c[..., None] * met[s][source] for r, s, c in feeds if r == row)])
+        total([nothing, *(c[..., None] * met[s][source] for r, s, c in feeds if r == row)])
         for row in range(count)
         for source in range(count)
     ]
@@ -367,7 +290,3 @@ def _with_feeds(
 def _rows(items: list[Tensor]) -> Tensor:
     """(..., C, F) of each write -> (..., C * writes, F), token first."""
     return torch.stack(torch.broadcast_tensors(*items), -2).flatten(-3, -2)
-
-
-def _sum(items: Sequence[Tensor]) -> Tensor:
-    return reduce(operator.add, items)

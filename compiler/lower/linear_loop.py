@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...dsl.core import Axis, Map, Node, Recur
 from .. import scans
+from ..decays import logarithm
 from ..recurrences import Elementwise, MatrixState, Solution
 from .emitter import Value, by_rank
 
@@ -126,5 +127,5 @@ def _logarithm(e: Dense, decay: Node) -> Value:
     if isinstance(decay, Map) and decay.op == "exp":
         return e.lower(decay.args[0])
     value = e.lower(decay)
-    made = e.call(scans.logarithm, e.tensor(value))
+    made = e.call(logarithm, e.tensor(value))
     return Value(made, value.axes, value.dims, value.wide)

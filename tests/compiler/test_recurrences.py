@@ -9,6 +9,7 @@ import pytest
 import torch
 from agreement import results
 from attnc.compiler import scans
+from attnc.compiler.decays import logarithm
 from attnc.dsl.core import Recur, walk
 from torch import Tensor
 
@@ -89,7 +90,7 @@ def test_scan_equals_the_loop(length: int, decays: bool, largest: bool) -> None:
 def test_decays_that_are_zero_or_tiny_forget_without_nan() -> None:
     decay = torch.tensor([1.0, 0.0, 1e-30, 1.0, 0.5] * 20, dtype=WIDE, requires_grad=True)
     key = torch.ones(100, 2, dtype=WIDE)
-    log = scans.logarithm(decay)
+    log = logarithm(decay)
     made, last = scans.matrix_scan(
         torch.zeros(3, 2, dtype=WIDE), [log], [], [(torch.ones(100, 3, dtype=WIDE), key)], [key], []
     )
