@@ -9,22 +9,26 @@ For long calls only: tiles put the tokens of each attend into the order in which
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 
 from ...dsl.core import (
     Attend,
     Axis,
+    Const,
     Index,
+    KvHead,
     Map,
     Node,
     Part,
     Read,
     Reduce,
     Scores,
+    Top,
     walk,
 )
 from ...dsl.elaborate.typing import const, pointwise
-from ..labels import labels_of
+from ..labels import conditions, labels_of
 from ..normalizer import softmax_argument
 from ..program import Program, rewrite
 from .merging import merged, part_of
@@ -62,14 +66,60 @@ def _split(node: Node) -> Node:
 
 def _disjoint(masks: Sequence[Node | None]) -> Iterator[Node | None]:
     """Each mask without what the ones before it let in."""
-    before: Node | None = None
+    before: list[Node] = []
     for mask in masks:
-        yield (
-            mask
-            if before is None or mask is None
-            else pointwise("and", mask, pointwise("not", before))
-        )
-        before = mask if before is None or mask is None else pointwise("or", before, mask)
+        if mask is None:
+            yield None
+            continue
+        without = [_without(mask, other) for other in before]
+        yield reduce(partial(pointwise, "and"), dict.fromkeys(without[::-1]), mask)
+        before.append(mask)
+
+
+def _without(mask: Node, other: Node) -> Node:
+    """What holds of the pairs of a mask that another one does not let in.
+
+    Two picks of one choice differ, unless both are missing: these are -1 and come last.
+    """
+    picks = {pick.key: pick for pick in _picks(other)}
+    for own in _picks(mask):
+        earlier = picks.get(own.key)
+        if earlier is not None and earlier.place < own.place:
+            return pointwise(">=", earlier.node, const(0))
+    return pointwise("not", other)
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """A condition `best[place] == label` on the picks of one `top`."""
+
+    node: Node
+    choice: Node
+    label: Node
+    place: int
+
+    @property
+    def key(self) -> tuple[Node, Node]:
+        """Equal for picks of one choice that are compared with the same label."""
+        return self.choice, self.label
+
+
+def _picks(mask: Node) -> Iterator[_Pick]:
+    for condition in conditions(mask):
+        if not isinstance(condition, Map) or condition.op != "==":
+            continue
+        for node, label in (condition.args, condition.args[::-1]):
+            match node:
+                case Read(arg=choice, index=Const(value=int() as place)):
+                    if node.axis == _picked_along(choice):
+                        yield _Pick(node, choice, label, place)
+
+
+def _picked_along(node: Node) -> Axis | None:
+    """The axis along which the picks of a `top` differ, also of those of the group of a head."""
+    while isinstance(node, Read) and isinstance(node.index, KvHead):
+        node = node.arg
+    return node.made if isinstance(node, Top) else None
 
 
 def _groups(mask: Node | None, query: Axis, key: Axis) -> list[Node]:

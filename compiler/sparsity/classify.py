@@ -35,6 +35,7 @@ def classify(
     *,
     by_lead: bool = True,
     exact: bool = False,
+    conjuncts: bool = True,
     real: torch.dtype = torch.float32,
 ) -> Runs:
     """The runs of blocks that a mask leaves.
@@ -43,6 +44,7 @@ def classify(
     by_lead   for every place of the axes besides the tokens (batch, head); else for all together:
               full is what is full, and empty what is empty, at all of them
     exact     whether undecided blocks are looked at pair by pair
+    conjuncts whether it is told which of them are undecided, or only that one is
     real      dtype of the module's reals
     """
     given = [_on_cpu(value) for value in values]
@@ -74,7 +76,7 @@ def classify(
             _add(found, left.at(classes == FULL), None)
             left = left.at(classes == PARTIAL)
         if len(left):
-            _add(found, left, facts.undecided(left))
+            _add(found, left, facts.undecided(left) if conjuncts else torch.ones_like(left.row))
     return found.runs()
 
 

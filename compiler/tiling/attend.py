@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,6 +22,9 @@ from .plan import Plan, order_by
 from .recomputed import Recomputed, accumulate
 
 CONTIGUOUS = torch.contiguous_format
+
+#: per source EMPTY, PARTIAL or FULL for every block
+Classes: TypeAlias = list[Tensor]
 
 
 class TiledAttend(nn.Module):
@@ -51,9 +54,10 @@ class TiledAttend(nn.Module):
 
     def in_tiles(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
         """The results, with tokens in the order that leaves fewer blocks."""
-        if self._pays(args):
-            return self._by_lead(args, self._apart())
-        return self._all(args, in_order=False)
+        in_order, classes = self._order(args)
+        if in_order:
+            return self._by_lead(args, self._apart(), classes)
+        return self._all(args, False, classes)
 
     def whole(self, args: Sequence[Any]) -> tuple[Tensor, ...]:
         """The results as one tile of everything, in operations of torch alone."""
@@ -76,8 +80,9 @@ class TiledAttend(nn.Module):
     ) -> list[Tensor]:
         """The gradients of some arguments, tile by tile."""
         totals = [torch.zeros_like(args[n], memory_format=CONTIGUOUS) for n in wanted]
-        apart = self._apart() if self._pays(args) else None
-        self._add_gradients(args, dict(zip(wanted, totals, strict=True)), grads, apart)
+        in_order, classes = self._order(args)
+        apart = self._apart() if in_order else None
+        self._add_gradients(args, dict(zip(wanted, totals, strict=True)), grads, apart, classes)
         return totals
 
     def _add_gradients(
@@ -86,10 +91,11 @@ class TiledAttend(nn.Module):
         totals: dict[int, Tensor],
         grads: Sequence[Tensor],
         apart: list[str] | None,
+        classes: Classes | None,
     ) -> None:
         """Add gradients to totals; for each place along some axes, over which orders vary."""
         if not apart:
-            tiles = self.tiles(args, in_order=apart is not None)
+            tiles = self.tiles(args, apart is not None, classes)
             accumulate(self, tiles, args, totals, grads)
             return
         axis, *rest = apart
@@ -104,14 +110,19 @@ class TiledAttend(nn.Module):
                 else grad
                 for grad, axes in zip(grads, self.layout.results, strict=True)
             ]
-            self._add_gradients(self._narrowed(args, axis, which), part, outer, rest)
+            own = None if which else classes
+            self._add_gradients(self._narrowed(args, axis, which), part, outer, rest, own)
 
     # -- the order of tokens ----------------------------------------------------------------
 
-    def _pays(self, args: Sequence[Any]) -> bool:
-        """Whether fewer blocks are left when tokens are sorted by their labels."""
+    def _order(self, args: Sequence[Any]) -> tuple[bool, Classes | None]:
+        """Whether fewer blocks are left when tokens are sorted by their labels.
+
+        And the classes in that order, where known: of tokens sorted those of the first place along
+        each axis over which the order varies.
+        """
         if not any(self.layout.orders) or self._is_small(args):
-            return False
+            return False, None
         one = args
         for axis in self._apart():
             one = self._narrowed(one, axis, 0)
@@ -119,7 +130,7 @@ class TiledAttend(nn.Module):
         natural = self.classes(args, queries, keys, [None] * (1 + len(keys)))
         ordered = self.classes(one, queries, keys, self._orders(one))
         left = [sum(int((item != EMPTY).sum()) for item in found) for found in (natural, ordered)]
-        return left[1] < left[0]
+        return (True, ordered) if left[1] < left[0] else (False, natural)
 
     def _orders(self, args: Sequence[Any]) -> list[Tensor | None]:
         return [order_by(args, places) for places in self.layout.orders]
@@ -141,13 +152,18 @@ class TiledAttend(nn.Module):
     def _narrowed_one(self, value: Any, item: Input, axis: str, which: int) -> Any:
         return value.narrow(item.sized.index(axis), which, 1) if axis in item.sized else value
 
-    def _by_lead(self, args: Sequence[Any], apart: list[str]) -> tuple[Tensor, ...]:
+    def _by_lead(
+        self, args: Sequence[Any], apart: list[str], classes: Classes | None
+    ) -> tuple[Tensor, ...]:
         """Results for each place along some axes, put together again."""
         if not apart:
-            return self._all(args, in_order=True)
+            return self._all(args, True, classes)
         axis, *rest = apart
         count = self._lead(axis, args)
-        parts = [self._by_lead(self._narrowed(args, axis, n), rest) for n in range(count)]
+        parts = [
+            self._by_lead(self._narrowed(args, axis, n), rest, None if n else classes)
+            for n in range(count)
+        ]
         return tuple(
             torch.cat(items, [a for a in axes if a != self.layout.block].index(axis))
             for items, axes in zip(zip(*parts, strict=True), self.layout.results, strict=True)
@@ -161,9 +177,11 @@ class TiledAttend(nn.Module):
             if axis in item.sized
         )
 
-    def _all(self, args: Sequence[Any], in_order: bool) -> tuple[Tensor, ...]:
+    def _all(
+        self, args: Sequence[Any], in_order: bool, classes: Classes | None
+    ) -> tuple[Tensor, ...]:
         tensors = [item for item in args if isinstance(item, Tensor)]
-        tiles = self.tiles(args, in_order)
+        tiles = self.tiles(args, in_order, classes)
         if len(tiles) == 1 and all(keys is None for keys in tiles[0].keys):
             return self.assembled(tiles, [self.run(tiles[0], args)], args)
         if torch.is_grad_enabled() and any(item.requires_grad for item in tensors):
@@ -190,8 +208,11 @@ class TiledAttend(nn.Module):
         beside = sum(found.get(axis, 0) for axis in self.layout.beside)
         return queries, keys, self.layout.listed + beside, math.prod(lead) * self.layout.width
 
-    def tiles(self, args: Sequence[Any], in_order: bool = False) -> list[Tile]:
-        """The tiles of a call, of tokens in the order of their labels or as they stand."""
+    def tiles(self, args: Sequence[Any], in_order: bool, classes: Classes | None) -> list[Tile]:
+        """The tiles of a call, of tokens in the order of their labels or as they stand.
+
+        classes   those of its blocks, where known
+        """
         queries, keys, others, lead = self.sizes(args)
         device = next(item.device for item in args if isinstance(item, Tensor))
         places = torch.arange(queries, device=device)
@@ -205,7 +226,8 @@ class TiledAttend(nn.Module):
             return [Tile(part[None], everything, everything) for part in parts]
         natural: list[Tensor | None] = [None] * (1 + len(keys))
         orders = self._orders(args) if in_order else natural
-        classes = self.classes(args, queries, keys, orders)
+        if classes is None:
+            classes = self.classes(args, queries, keys, orders)
         left = sum(float((item != EMPTY).double().mean()) for item in classes) / len(classes)
         if queries * row <= sizes.PAIRS and left > sizes.MOSTLY:
             return [Tile(places[None], everything, everything)]
@@ -214,7 +236,7 @@ class TiledAttend(nn.Module):
 
     def classes(
         self, args: Sequence[Any], queries: int, keys: list[int], orders: list[Tensor | None]
-    ) -> list[Tensor]:
+    ) -> Classes:
         """Per source the class of every block of queries and keys, in their orders."""
         found = []
         layout = self.layout
@@ -226,7 +248,9 @@ class TiledAttend(nn.Module):
             by = {layout.query: orders[0], axis: order}
             values = [self._in_order(place, args[place], by) for place in places]
             block = (sizes.BLOCK, sizes.BLOCK)
-            runs = classify(mask, values, queries, size, block, by_lead=False, real=real)
+            runs = classify(
+                mask, values, queries, size, block, by_lead=False, conjuncts=False, real=real
+            )
             found.append(runs.classes()[0])
         return found
 

@@ -89,6 +89,32 @@ def test_dropout_is_the_same_in_tiles() -> None:
     assert not torch.allclose(made, module.eval()(x=x))
 
 
+PICKS = """attnc: 1
+name: picks
+extends: softmax
+context: same
+axes: {p: 3}
+tokens: {blk: "blocks(context, size=4)"}
+let: {best: "top(detach(dot(q, mean(k, over=blk))), p, over=blk, where=slot(blk) < i // 4)"}
+mask: j <= i and (i // 4 == j // 4 or any(slot(best) == j // 4, over=p))
+"""
+
+
+@pytest.mark.parametrize("start", [0, -8])
+@pytest.mark.parametrize("others", ["i // 4 == j // 4 or ", ""])
+def test_picks_of_one_choice_are_counted_once(others: str, start: int) -> None:
+    """Also where some are missing, which are -1, as is the block of the tokens from -4 to -1."""
+    text = PICKS.replace("i // 4 == j // 4 or ", others)
+    module, plain = (
+        attnc.compile(attnc.loads(text), d_model=8, heads=2, lowering=low).double()
+        for low in ("tiled", "dense")
+    )
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(2, 30, 8, dtype=WIDE)
+    call = {"q_start": start, "k_start": start}
+    torch.testing.assert_close(module(x=x, **call), plain(x=x, **call))
+
+
 def classes_of(name: str, length: int, **dims: object) -> Tensor:
     """The block classes of the attends of a spec (parts of one softmax), together."""
     module = attnc.compile(loaded(name), d_model=8, heads=2, lowering="tiled", **dims)
