@@ -121,13 +121,13 @@ def _width(node: Attend) -> int:
 
 
 def _listed(node: Attend) -> int:
-    """How many numbers a query gathers from its lists, counted as pairs; and its fixed keys."""
+    """How many numbers a query gathers from its lists, each counted as a pair; and its fixed keys."""
     total = 0
     for source in node.sources:
         fixed = [axis.size.value for axis in source.axes if axis.size is not None]
         if source.at is not None:
             width = math.prod(dim.value for dim in source.value.type.dims)
-            total += math.prod(fixed) * max(1, width // 4)
+            total += math.prod(fixed) * max(1, width)
         elif len(fixed) == len(source.axes):
             total += math.prod(fixed)
     return total

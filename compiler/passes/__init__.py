@@ -20,8 +20,8 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     join_products,
     split_maps,
     simplify,
-    split_sources,
     split_unions,
+    split_sources,
     commute_reads,
     hoist,
 )
