@@ -81,7 +81,7 @@ def command(
 
     With --scaling: over N = 512, 1024, .. 16384, with peak memory, exponents of both (fitted over
     N >= 2048), those of the spec's `cost`, and the N from which on it is faster than its dense
-    form. One example, d_model=64 unless --dim says more; medians of timings made in turns.
+    form, forward and with backward. One example, d_model=64 unless --dim says more; medians of timings made in turns.
     """
     if plot is not None and not scaling:
         raise click.UsageError("--plot draws what --scaling measures: give both")

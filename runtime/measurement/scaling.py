@@ -86,16 +86,24 @@ class Scaling:
 
     @property
     def crossing(self) -> int | None:
-        """The first length from which on, as far as both go, it is faster than the dense form."""
+        """The first length from which on, as far as both go, it is faster than the dense form.
+
+        Both forward alone, and forward with backward.
+        """
         if self.dense is None:
             return None
         first = None
         for length in self.dense.lengths:
-            faster = length in self.own.step and (
-                self.own.median("step", length) < self.dense.median("step", length)
-            )
-            first = (first or length) if faster else None
+            if length in self.own.step:
+                first = (first or length) if self._is_faster(length) else None
         return first
+
+    def _is_faster(self, length: int) -> bool:
+        assert self.dense is not None
+        return all(
+            self.own.median(what, length) < self.dense.median(what, length)
+            for what in ("forward", "step")
+        )
 
 
 def scale(

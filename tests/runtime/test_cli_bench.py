@@ -28,6 +28,7 @@ def forms(name: str, own: dict[int, float], dense: dict[int, float]) -> Scaling:
     made = [Form("auto", module), Form("dense", module)]
     for form, times in zip(made, (own, dense), strict=True):
         form.step = {length: [seconds] for length, seconds in times.items()}
+        form.forward = {length: [seconds / 3] for length, seconds in times.items()}
     return Scaling(*made)
 
 
@@ -135,6 +136,9 @@ def test_the_crossing_is_where_it_stays_faster() -> None:
     found = forms("softmax", {8: 1.0, 16: 3.0, 32: 4.0}, {8: 2.0, 16: 2.0, 32: 8.0})
     assert found.crossing == 32
     assert forms("softmax", {8: 3.0}, {8: 2.0}).crossing is None
+    assert forms("softmax", {8: 1.0}, {8: 2.0, 16: 4.0}).crossing == 8
+    found.own.forward[32] = [9.0]
+    assert found.crossing is None
 
 
 def test_a_peak_counts_what_is_held_at_once() -> None:
