@@ -208,18 +208,18 @@ def _without(e: Dense, present: Value, lost: list[Axis]) -> Value:
 def _dropped(e: Dense, node: Attend, weights: Value) -> Value:
     if not node.dropout or not e.program.signature.training:
         return weights
-    rows, keys = dropped_rows(e, node), e.lower(key_places(node))
+    of_rows = tuple(axis for axis in weights.axes if axis != node.joint)
+    rows, keys = dropped_rows(e, node, of_rows), e.lower(key_places(node))
     axes = by_rank((*weights.axes, *rows.axes, *keys.axes))
     kept = e.call(ops.keep_pairs, e.align(rows, axes), e.align(keys, axes), node.dropout)
     made = e.call(ops.drop, e.align(weights, axes), kept, node.dropout)
     return Value(made, axes, 0, weights.wide)
 
 
-def dropped_rows(e: Dense, node: Attend) -> Value:
-    """The random bits of the rows of an attend."""
+def dropped_rows(e: Dense, node: Attend, axes: tuple[Axis, ...]) -> Value:
+    """The random bits of the rows of an attend, over the axes of its weights but the keys."""
     leaf = row_bits(node)
     if leaf not in e.values:
-        axes = leaf.type.ordered
         places = places_of(e, axes, ())
         made = e.call(ops.scattered, e.inputs["call"], key_of(node.name), places)
         e.values[leaf] = Value(made, axes)

@@ -24,6 +24,7 @@ from ...dsl.core import (
 )
 from ..codegen.kernel import sources
 from ..codegen.layout import Argument, Kernel, Learner
+from ..dropping import row_bits
 from ..matching.fused import Leaf, Match
 from . import alone
 from .attend import dropped_rows
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def emit(e: Dense, node: Attend, found: Match) -> Value:
     """The result of the kernel; its lse is kept for those who read it."""
     if found.dropped is not None:
-        dropped_rows(e, node)
+        dropped_rows(e, node, row_bits(node).type.ordered)
     values = [_value(e, leaf) for leaf in found.leaves]
     axes = by_rank(node.type.axes)
     dims = tuple(dim.value for dim in node.type.dims)
