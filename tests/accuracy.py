@@ -132,13 +132,15 @@ class Errors:
         self.theirs.append((reference.double() - truth).flatten())
         self.size.append(truth.flatten())
 
-    def check(self, name: str, factor: float, most: float) -> None:
+    def check(
+        self, name: str, factor: float, most: float, dtype: torch.dtype = torch.float32
+    ) -> None:
         """rms at most `factor` times the reference's, its maximum `most` times; floor an ulp."""
         ours, theirs, truth = (torch.cat(part) for part in (self.ours, self.theirs, self.size))
         size = truth.square().mean().sqrt()
         if size < 1e-12:  # zero in exact arithmetic, like a key bias under a softmax: noise alone
             factor = 8.0
-        ulp = torch.finfo(torch.float32).eps * size
+        ulp = torch.finfo(dtype).eps * size
         rms, limit = ours.square().mean().sqrt(), theirs.square().mean().sqrt()
         assert rms <= torch.maximum(factor * limit, ulp), f"{name}: {rms:.3g} to {limit:.3g}"
         worst, bound = ours.abs().amax(), theirs.abs().amax()

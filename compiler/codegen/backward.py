@@ -70,14 +70,15 @@ class Backward(Writer):
         """Memory of a thread for a leaf, and for its cotangents."""
         k, width = item.place, item.width
         if item.leaf.domain == "row":
-            return [row_room(item)]
+            steps = room(f"steps_{k}", item.packed, f"GROUP * {padded(width)}")
+            return [row_room(item), *([steps] if item.as_rows else [])]
         if item.leaf.domain != "key" or k == 0:
             return []
-        found = [room(f"x{k}", item.packed, f"BATCH * LANES * {width}")]
+        found = [room(f"x{k}", item.packed, f"BATCH * LANES * {item.steps}")]
         if item.in_mask:
             found.append(f"Span spans_{k}[BATCH];")
         if item.as_rows:
-            found.append(room(f"rows_{k}", "float", f"BATCH * LANES * {padded(width)}"))
+            found.append(room(f"rows_{k}", item.packed, f"BATCH * LANES * {padded(width)}"))
         if self.is_spread(item):
             found.append(room(f"keys_{k}", "float", f"BATCH * LANES * {width}"))
         return found
@@ -113,12 +114,12 @@ class Backward(Writer):
         """The keys of a batch of tiles."""
         lines: list[str] = []
         value = (
-            "value_columns + n * VALUE * LANES, a0.of(b, h), a0.by_key, VALUE, (t0 + n) * LANES, M"
+            "value_columns + n * STEPS * LANES, a0.of(b, h), a0.by_key, VALUE, (t0 + n) * LANES, M"
         )
         lines.append(f"columns({value});")
         for item in keys[1:]:
             k, width, at = item.place, item.width, f"a{item.place}.of(b, h)"
-            lines.append(item.load_keys(f"x{k} + n * LANES * {width}", at, "(t0 + n)"))
+            lines.append(item.load_keys(f"x{k} + n * LANES * {item.steps}", at, "(t0 + n)"))
             there = "keys_of(t0 + n, M)"
             if item.in_mask:
                 over = f"over(x{k} + n * LANES, {there})"
@@ -126,7 +127,7 @@ class Backward(Writer):
             if item.as_rows:
                 to = f"rows_{k} + n * LANES * {padded(width)}, {padded(width)}"
                 span = f"a{k}.by_key, {width}, (t0 + n) * LANES, {there}, LANES"
-                lines.append(f"rows_of({to}, {at}, {span});")
+                lines.append(f"stacked({to}, {at}, {span});")
             if self.is_spread(item):
                 clear = f"std::fill(keys_{k} + n * LANES * {width}, keys_{k} + (n + 1) * LANES * {width}, 0.0f);"
                 lines += if_wanted(item, [clear])
@@ -250,13 +251,13 @@ class Backward(Writer):
         assert isinstance(term, Contract)
         row, key = (self.by_node[side] for side in query_side(term, self.match))
         width = padded(row.width)
-        vectors = f"{width} / WIDTH"
-        of_row = f"grad_{row.place} + first * {width}, {width}, {name} + n * LANES, LD, 1"
-        of_key = f"grad_{key.place} + t * LANES * {width}, {width}, {name} + n * LANES, 1, LD"
-        keys = f"rows_{key.place} + n * LANES * {width}, {width}"
-        lines = if_wanted(row, [f"product<true>({of_row}, {keys}, count, {vectors}, LANES);"])
-        queries = f"x{row.place}, {width}"
-        lines += if_wanted(key, [f"product<true>({of_key}, {queries}, LANES, {vectors}, count);"])
+        pairs = f"{width}, {name} + n * LANES, LD"
+        keys = f"rows_{key.place} + n * LANES * {width}"
+        of_row = f"grad_{row.place} + first * {width}, {pairs}, {keys}, count"
+        queries = f"restacked(steps_{row.place}, x{row.place}, {row.padded}, count)"
+        of_key = f"grad_{key.place} + t * LANES * {width}, {pairs}, {queries}, count"
+        lines = if_wanted(row, [f"add_over_keys({of_row}, cotangent_room.at);"])
+        lines += if_wanted(key, [f"add_over_rows({of_key}, cotangent_room.at);"])
         return "\n".join(lines)
 
     def spread_features(self, term: Node, name: str) -> str:

@@ -81,9 +81,9 @@ class Forward(Writer):
     def packs(self, item: Held) -> list[str]:
         """Memory for the keys of all heads."""
         k = item.place
-        width = "PADDED" if k == 0 else str(item.width)
+        size = "STEPS * PADDED" if k == 0 else f"{item.steps} * LANES"
         slots = f"a{k}.slots(B, H)"
-        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * LANES * {width});"]
+        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * {size});"]
         if item.in_mask:
             found.append(f"const Pack<Span> s{k}({slots}, tiles);")
         return found
@@ -92,11 +92,11 @@ class Forward(Writer):
         """Pack the keys of all heads, each tile by one thread."""
         k = item.place
         at = f"a{k}.of_slot(slot, H)"
-        width = "PADDED" if k == 0 else str(item.width)
-        to = f"p{k}.of(slot) + t * LANES * {width}"
+        size = "STEPS * PADDED" if k == 0 else f"{item.steps} * LANES"
+        to = f"p{k}.of(slot) + t * {size}"
         if k == 0:
             span = f"a{k}.by_key, VALUE, t * LANES, keys_of(t, M), LANES"
-            load = f"rows_of({to}, PADDED, {at}, {span});"
+            load = f"stacked({to}, PADDED, {at}, {span});"
         else:
             load = item.load_keys(to, at, "t")
         lines = [

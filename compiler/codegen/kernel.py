@@ -19,7 +19,11 @@ from .forward import Forward
 
 @dataclass(frozen=True)
 class Sources:
-    """The text of the kernels. `backward` wants `#define WANT_k` for the leaves to differentiate."""
+    """The text of the kernels, to which the call adds what it decides.
+
+    Both want `#define TYPE_k` for each real leaf: float, bf16 or fp16, as it is stored.
+    `backward` wants `#define WANT_k` for each leaf: whether it is differentiated.
+    """
 
     forward: str
     backward: str

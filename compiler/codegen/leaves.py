@@ -11,7 +11,7 @@ from ..matching.fused import Leaf, Match
 KEY = "(t * LANES + c * WIDTH)"
 #: floats of the widest vector
 VECTOR = 16
-STORED = {Kind.REAL: "float", Kind.INT: "int64_t", Kind.BOOL: "uint8_t"}
+STORED = {Kind.INT: "int64_t", Kind.BOOL: "uint8_t"}
 PACKED = {Kind.REAL: "float", Kind.INT: "int64_t", Kind.BOOL: "int32_t"}
 SPREAD = {Kind.REAL: "all", Kind.INT: "whole_all", Kind.BOOL: "mask_all"}
 
@@ -22,12 +22,14 @@ class Held:
 
     in_mask     the mask reads it, so that its extremes decide whole blocks
     as_rows     a product needs it token by token, too
+    factors     of what only products read: all that it is multiplied with, itself included
     """
 
     place: int
     leaf: Leaf
     in_mask: bool
     as_rows: bool
+    factors: tuple[int, ...]
 
     @property
     def kind(self) -> Kind:
@@ -35,13 +37,32 @@ class Held:
 
     @property
     def stored(self) -> str:
-        """The C++ type of its numbers in torch."""
-        return STORED[self.kind]
+        """The C++ type of its numbers in torch; that of reals differs by call."""
+        return STORED.get(self.kind, f"TYPE_{self.place}")
 
     @property
     def packed(self) -> str:
         """The C++ type of its numbers in a kernel."""
-        return PACKED[self.kind]
+        return f"factor_{self.factors[0]}" if self.factors else PACKED[self.kind]
+
+    @property
+    def factor(self) -> str:
+        """The declaration of that type, where a product is the reason for it."""
+        if self.place not in self.factors[:1]:
+            return ""
+        types = ", ".join(f"TYPE_{place}" for place in self.factors)
+        return f"typedef Factor<{types}> {self.packed};"
+
+    @property
+    def steps(self) -> str:
+        """Numbers of a token, or pairs of them."""
+        return f"steps<{self.packed}>({self.width})" if self.factors else str(self.width)
+
+    @property
+    def padded(self) -> str:
+        """The same in whole vectors."""
+        width = padded(self.width)
+        return f"steps<{self.packed}>({width})" if self.factors else str(width)
 
     @property
     def width(self) -> int:
@@ -97,8 +118,7 @@ class Held:
         if self.kind is Kind.BOOL:
             return f"truths(x{k}, {at}, a{k}.by_row, first, count, GROUP);"
         if self.is_vector:
-            width = padded(self.width)
-            return f"rows_of(x{k}, {width}, {at}, a{k}.by_row, {self.width}, first, count, GROUP);"
+            return f"rows_of(x{k}, {self.padded}, {at}, a{k}.by_row, {self.width}, first, count, GROUP);"
         return f"numbers(x{k}, {at}, a{k}.by_row, first, count, GROUP);"
 
     def load_keys(self, to: str, at: str, tile: str) -> str:
@@ -119,9 +139,38 @@ def held(match: Match) -> tuple[Held, ...]:
     """Every leaf of a kernel."""
     in_mask = set() if match.mask is None else set(walk(match.mask))
     products = {side for term in match.terms if is_product(term, match) for side in _sides(term)}
+    factors = _factors(match)
     return tuple(
-        Held(place, leaf, place > 0 and leaf.node in in_mask, place > 0 and leaf.node in products)
+        Held(
+            place,
+            leaf,
+            place > 0 and leaf.node in in_mask,
+            place > 0 and leaf.node in products,
+            factors[place],
+        )
         for place, leaf in enumerate(match.leaves)
+    )
+
+
+def _factors(match: Match) -> tuple[tuple[int, ...], ...]:
+    """For each leaf, those that products multiply it with, and in turn those with them.
+
+    None where any of them is read otherwise. Values are multiplied with weights.
+    """
+    places = {leaf.node: place for place, leaf in enumerate(match.leaves)}
+    found = [{place} for place in range(len(match.leaves))]
+    others: set[int] = set()
+    for term in match.terms:
+        if not is_product(term, match):
+            others |= {places[node] for node in walk(term) if node in places}
+            continue
+        left, right = (found[places[side]] for side in _sides(term))
+        left |= right
+        for place in left:
+            found[place] = left
+    return tuple(
+        tuple(sorted(group)) if place == 0 or (len(group) > 1 and group.isdisjoint(others)) else ()
+        for place, group in enumerate(found)
     )
 
 

@@ -11,11 +11,18 @@ import jinja2
 
 from ...dsl.core import Kind
 from .expressions import Code
-from .leaves import Held, padded
+from .leaves import Held
 
 PLACE = Path(__file__).parent / "cpp"
 #: what every kernel needs, and what some do
-HEADERS = ("vectors.hpp", "spans.hpp", "frame.hpp")
+HEADERS = (
+    "vectors.hpp",
+    "halves.hpp",
+    "products.hpp",
+    "spans.hpp",
+    "frame.hpp",
+    "bf16x2.hpp",
+)
 MORE_HEADERS = ("fractions.hpp", "layers.hpp")
 
 
@@ -53,7 +60,7 @@ def room(name: str, packed: str, size: str) -> str:
 
 def row_room(item: Held) -> str:
     """Memory for the numbers of a group of queries."""
-    width = padded(item.width) if item.is_vector else 1
+    width = item.padded if item.is_vector else 1
     return room(f"x{item.place}", item.packed, f"GROUP * {width}")
 
 

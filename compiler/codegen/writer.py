@@ -10,7 +10,7 @@ from .algebra import fractions
 from .by_distance import ByDistance
 from .distances import distances
 from .expressions import Code, Spans, Statements, number
-from .leaves import KEY, held, is_product, padded, query_side
+from .leaves import KEY, held, is_product, query_side
 from .networks import Network
 from .pairs import Pairs
 from .text import MORE_HEADERS, environment, lines_of, prelude, row_span
@@ -58,6 +58,7 @@ class Writer:
             "softmax": self.match.weight is None,
             "kept": self.kept(),
             "arrays": lines_of(item.array() for item in self.held),
+            "factors": lines_of(item.factor for item in self.held),
             "row_loads": lines_of(
                 (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
             ),
@@ -165,12 +166,12 @@ class Writer:
         if is_product(term, self.match):
             assert isinstance(term, Contract)
             row, key = (self.by_node[side] for side in query_side(term, self.match))
-            width = row.width
-            left = f"x{row.place}, {padded(width)}, 1"
-            right = f"x{key.place} + {self.index} * {width} * LANES, LANES"
+            left = f"x{row.place}, {row.padded}, 1"
+            right = f"x{key.place} + {self.index} * {key.steps} * LANES, LANES"
             rows = "padded" if self.index == "t" else "count"
+            steps = key.steps
             return (
-                f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {width});"
+                f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {steps});"
             )
         if term in self.networks:
             return self.networks[term].forward(name, width_of(term))
@@ -217,7 +218,11 @@ class Writer:
     def sum_rows(self, term: Node) -> str:
         """The weights, and the queries of a group."""
         found, sums = self.fractions[term], self.sums(term)
-        weight = "nullptr" if found.weight is None else f"x{self.by_node[found.weight].place}"
+        weight = (
+            "(const float*)nullptr"
+            if found.weight is None
+            else f"x{self.by_node[found.weight].place}"
+        )
         row = f"x{self.by_node[found.row.leaf].place}, count, centre_{sums}"
         factors = f"{number(found.row.factor)}, {number(found.key.factor)}"
         return f"{sums}.weights({weight});\n{sums}.rows({row}, {factors});"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...compiler.codegen.kernel import Sources
 from ...compiler.codegen.layout import Argument, Kernel, Learner
+from . import dtypes
 from .errors import KernelMissing, NoCompiler
 from .library import Function, Library
 from .loading import load
@@ -40,14 +39,14 @@ def forward(
     """
     held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
     batch, heads, queries, _ = sizes
-    out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=torch.float32)
+    out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=dtypes.kept(arrays[0]))
     stats = torch.empty((3, batch, heads, queries) if kernel.softmax else 0)
     if 0 in sizes:  # no pairs: nothing is read, arrays without numbers have no place
         out.zero_()
         stats.zero_()
         stats[:1] = -torch.inf
         return out, stats
-    _call(attend(kernel), held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
+    _call(attend(kernel, held), held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
     return out, stats
 
 
@@ -78,7 +77,8 @@ def backward(
     stretches = 1 if units >= threads else -(-2 * threads // units)
     stretches = max(1, min(stretches, -(-keys // KEYS)))
     wanted = tuple(want and item.real for want, item in zip(wanted, kernel.arguments, strict=True))
-    library, made_for = _attend_back(kernel, wanted) if 0 not in sizes else (None, wanted)
+    types = dtypes.types(kernel.arguments, held)
+    library, made_for = _attend_back(kernel, types, wanted) if 0 not in sizes else (None, wanted)
     grads = [
         _room(item, sizes, stretches) if is_made else None
         for item, is_made in zip(kernel.arguments, made_for, strict=True)
@@ -94,42 +94,40 @@ def backward(
     ]
 
 
-def _attend_back(kernel: Kernel, wanted: tuple[bool, ...]) -> tuple[Library, tuple[bool, ...]]:
+def _attend_back(
+    kernel: Kernel, types: tuple[str, ...], wanted: tuple[bool, ...]
+) -> tuple[Library, tuple[bool, ...]]:
     """The backward for the arrays that are wanted, or for more where only that can be had."""
     try:
-        return load(_backward_source(kernel.sources, wanted), name=kernel.name), wanted
+        return load(dtypes.backward(kernel.sources, types, wanted), name=kernel.name), wanted
     except (KernelMissing, NoCompiler):
         most = _learning(kernel, _LEARNERS[-1])
         if wanted == most or any(want > has for want, has in zip(wanted, most, strict=True)):
             raise
-    return load(_backward_source(kernel.sources, most), name=kernel.name), most
+    return load(dtypes.backward(kernel.sources, types, most), name=kernel.name), most
 
 
 def texts(kernel: Kernel) -> Iterator[tuple[str, str]]:
-    """The sources to have ready for calls of a kernel, each as `forward` or `backward`.
+    """The sources to have ready for calls of a kernel in float32, each as `forward` or `backward`.
 
     The backward is there for weights alone, for tokens too, and for all that a call can want.
     """
-    yield "forward", kernel.sources.forward
+    types = dtypes.types(kernel.arguments, None)
+    yield "forward", dtypes.forward(kernel.sources, types)
     for wanted in dict.fromkeys(_learning(kernel, learners) for learners in _LEARNERS):
         if any(wanted):
-            yield "backward", _backward_source(kernel.sources, wanted)
+            yield "backward", dtypes.backward(kernel.sources, types, wanted)
 
 
 def _learning(kernel: Kernel, learners: Sequence[Learner]) -> tuple[bool, ...]:
     return tuple(item.learns in learners for item in kernel.arguments)
 
 
-@cache
-def _backward_source(sources: Sources, wanted: tuple[bool, ...]) -> str:
-    """The backward for some leaves: the same object each time, by which a library is found fast."""
-    told = "".join(f"#define WANT_{place} {int(want)}\n" for place, want in enumerate(wanted))
-    return told + sources.backward
-
-
-def attend(kernel: Kernel) -> Function:
-    """The forward as a C function."""
-    return load(kernel.sources.forward, name=kernel.name).function("attend", *_ARGUMENTS)
+def attend(kernel: Kernel, arrays: Sequence[Tensor] | None = None) -> Function:
+    """The forward as a C function, for arrays as kernels read them; without any for float32."""
+    types = dtypes.types(kernel.arguments, arrays)
+    source = dtypes.forward(kernel.sources, types)
+    return load(source, name=kernel.name).function("attend", *_ARGUMENTS)
 
 
 def _call(
@@ -159,9 +157,9 @@ def _pointer(array: Tensor | None) -> int | None:
 
 
 def _held(array: Tensor, item: Argument) -> Tensor:
-    """An array as kernels read it: float, int64 or bool, the numbers of a token side by side."""
+    """An array as kernels read it, also bfloat16, float16, int64 or bool, the numbers of a token side by side."""
     if item.real:
-        array = array.float()
+        array = array.to(dtypes.kept(array))
     elif array.dtype is not torch.bool:
         array = array.long()
     if item.along >= 0:
@@ -209,8 +207,8 @@ def cotangents(
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of the result and of lse as a kernel reads them."""
     return (
-        None if result is None else _unplaced(result, kernel.result, out.shape),
-        None if lse is None else _unplaced(lse, kernel.result, (*out.shape[:-1], 1)),
+        None if result is None else _unplaced(result, kernel.result, out.shape).to(out.dtype),
+        None if lse is None else _unplaced(lse, kernel.result, (*out.shape[:-1], 1)).float(),
     )
 
 
@@ -227,7 +225,7 @@ def _placed(array: Tensor, places: Sequence[int], dims: Sequence[int]) -> Tensor
 def _unplaced(array: Tensor, places: Sequence[int], shape: Sequence[int]) -> Tensor:
     """A gradient of the result as (batch, heads, queries, width), packed."""
     count = sum(place >= 0 for place in places)
-    flat = array.float().reshape(*array.shape[:count], shape[-1])
+    flat = array.reshape(*array.shape[:count], shape[-1])
     order = [place for place in places if place >= 0]
     return flat.permute(*order, count).reshape(*shape).contiguous()
 

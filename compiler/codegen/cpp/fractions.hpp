@@ -76,7 +76,8 @@ INLINE float centre_of(float low, float high) {
 }
 
 // Of each feature, over the keys of a head.
-INLINE void centre_keys(float* to, const float* from, long apart, long width, long keys) {
+template <class T>
+INLINE void centre_keys(float* to, const T* from, long apart, long width, long keys) {
   for (long d0 = 0; d0 < width; d0 += 16) {
     const long some = std::min<long>(16, width - d0);
     float low[16], high[16];
@@ -112,7 +113,7 @@ struct Sums {
   float row_tops[PARTS][PADDED], row_top[PARTS], row_near[PARTS];
   bool fits;
 
-  const float* weights_at = nullptr;
+  const void* weights_at = nullptr;
   bool is_weighed = false;
 
   Sums() : room(4 * GROUP * PADDED) {
@@ -123,14 +124,15 @@ struct Sums {
   }
 
   // The weights of a head; without any they are 1.
-  void weights(const float* from) {
+  template <class T>
+  void weights(const T* from) {
     if (is_weighed && weights_at == from) return;
     is_weighed = true;
     weights_at = from;
     float most = 0;
     fits = true;
     for (long d = 0; d < D; ++d) {
-      const float x = from ? from[d] : 1.0f;
+      const float x = from ? (float)from[d] : 1.0f;
       fits &= std::fabs(x) < INF;
       most = std::max(most, std::fabs(x));
     }
@@ -139,7 +141,7 @@ struct Sums {
     unit = fits && most > 0 ? std::ldexp(1.0f, std::max(-120, std::min(exponent, 120))) : 0.0f;
     const float one = unit > 0 ? 1.0f / unit : 0.0f;
     for (long d = 0; d < PADDED; ++d) {
-      slopes[d] = d < D ? (from ? from[d] : 1.0f) : 0.0f;
+      slopes[d] = d < D ? (from ? (float)from[d] : 1.0f) : 0.0f;
       u[d] = slopes[d] * one;
     }
     for (long d0 = 0; d0 < PADDED; d0 += SHORT) {

@@ -56,10 +56,11 @@ struct Pack {
 };
 
 // Tokens key .. key + LANES of vectors, feature by feature; what is not there is 0.
-INLINE void columns(float* to, const float* from, long apart, long width, long key, long keys) {
+template <class T>
+INLINE void columns(float* to, const T* from, long apart, long width, long key, long keys) {
   const long there = std::min<long>(LANES, keys - key);
   for (long j = 0; j < there; ++j) {
-    const float* const token = from + (key + j) * apart;
+    const T* const token = from + (key + j) * apart;
     for (long d = 0; d < width; ++d) to[d * LANES + j] = token[d];
   }
   for (long d = 0; d < width; ++d)
@@ -67,13 +68,35 @@ INLINE void columns(float* to, const float* from, long apart, long width, long k
 }
 
 // The same, token by token, each a whole number of vectors wide.
-INLINE void rows_of(float* to, long padded, const float* from, long apart, long width, long first, long count, long most) {
+template <class T>
+INLINE void rows_of(float* to, long padded, const T* from, long apart, long width, long first, long count, long most) {
   for (long j = 0; j < count; ++j) {
-    std::memcpy(to + j * padded, from + (first + j) * apart, width * sizeof(float));
+    widened(to + j * padded, from + (first + j) * apart, width);
     for (long d = width; d < padded; ++d) to[j * padded + d] = 0.0f;
   }
   if (count < most) std::memset(to + count * padded, 0, (most - count) * padded * sizeof(float));
 }
+
+// The same, in steps of a product that sums over tokens.
+template <class T>
+INLINE void stacked(float* to, long padded, const T* from, long apart, long width, long first, long count, long most) {
+  rows_of(to, padded, from, apart, width, first, count, most);
+}
+
+// Packed rows, in steps of a product that sums over them.
+INLINE const float* restacked(float*, const float* rows, long, long) { return rows; }
+
+// Sums over the keys of a tile, and over some queries, of cotangents of pairs:
+// c[r] += sum_j a[r, j] b[j],  c[j] += sum_r a[r, j] b[r].
+INLINE void add_over_keys(float* c, long ldc, const float* a, long lda, const float* b, long rows, void*) {
+  product<true>(c, ldc, a, lda, 1, b, ldc, rows, ldc / WIDTH, LANES);
+}
+INLINE void add_over_rows(float* c, long ldc, const float* a, long lda, const float* b, long rows, void*) {
+  product<true>(c, ldc, a, 1, lda, b, ldc, LANES, ldc / WIDTH, rows);
+}
+
+// Weights next to each other, where a product reads them; in a row of floats that are not needed any more.
+INLINE void put_weights(float* row, long j, real w) { store(row + j, w); }
 
 template <class T, class F>
 INLINE void numbers(T* to, const F* from, long apart, long first, long count, long most) {
@@ -85,7 +108,8 @@ INLINE void truths(int32_t* to, const uint8_t* from, long apart, long first, lon
 }
 
 // Pairs of one query with WIDTH keys of which `there` exist.
-INLINE real pairs(const float* from, long there) {
+template <class T>
+INLINE real pairs(const T* from, long there) {
   if (there >= WIDTH) return load(from);
   real made = {};
   for (long n = 0; n < there; ++n) made[n] = from[n];

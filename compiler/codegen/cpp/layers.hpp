@@ -3,8 +3,8 @@
 #define LAYER_ROWS 4
 
 // y = W x, W of M rows.
-template <int M, int N, int R>
-INLINE void layer_rows(real (*y)[COLS], const float* w, const real (*x)[COLS]) {
+template <int M, int N, int R, class T>
+INLINE void layer_rows(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
   real made[R][COLS] = {};
   for (long d = 0; d < N; ++d)
     for (int e = 0; e < R; ++e)
@@ -13,16 +13,16 @@ INLINE void layer_rows(real (*y)[COLS], const float* w, const real (*x)[COLS]) {
     for (int c = 0; c < COLS; ++c) y[e][c] = made[e][c];
 }
 
-template <int M, int N>
-INLINE void layer(real (*y)[COLS], const float* w, const real (*x)[COLS]) {
+template <int M, int N, class T>
+INLINE void layer(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
   long e = 0;
   for (; e + LAYER_ROWS <= M; e += LAYER_ROWS) layer_rows<M, N, LAYER_ROWS>(y + e, w + e * N, x);
   for (; e < M; ++e) layer_rows<M, N, 1>(y + e, w + e * N, x);
 }
 
 // dx = W^T dy.
-template <int M, int N, int R>
-INLINE void layer_columns(real (*dx)[COLS], const float* w, const real (*dy)[COLS]) {
+template <int M, int N, int R, class T>
+INLINE void layer_columns(real (*dx)[COLS], const T* w, const real (*dy)[COLS]) {
   real made[R][COLS] = {};
   for (long e = 0; e < M; ++e)
     for (int d = 0; d < R; ++d)
@@ -31,8 +31,8 @@ INLINE void layer_columns(real (*dx)[COLS], const float* w, const real (*dy)[COL
     for (int c = 0; c < COLS; ++c) dx[d][c] = made[d][c];
 }
 
-template <int M, int N>
-INLINE void layer_back(real (*dx)[COLS], const float* w, const real (*dy)[COLS]) {
+template <int M, int N, class T>
+INLINE void layer_back(real (*dx)[COLS], const T* w, const real (*dy)[COLS]) {
   long d = 0;
   for (; d + LAYER_ROWS <= N; d += LAYER_ROWS) layer_columns<M, N, LAYER_ROWS>(dx + d, w + d, dy);
   for (; d < N; ++d) layer_columns<M, N, 1>(dx + d, w + d, dy);

@@ -1,16 +1,19 @@
 // Vectors of floats, of their masks and of whole numbers, for the widest instructions at hand.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
 #define WIDTH 16
 #define COLS 4
 #elif defined(__AVX2__)
+#include <immintrin.h>
 #define WIDTH 8
 #define COLS 2
 #elif defined(__ARM_NEON)
@@ -245,7 +248,8 @@ INLINE whole power(whole a, whole b) {
 
 INLINE int64_t within(int64_t place, int64_t size) { return std::min(std::max<int64_t>(place, 0), size - 1); }
 
-INLINE real gather(const float* table, whole place, int64_t size) {
+template <class T>
+INLINE real gather(const T* table, whole place, int64_t size) {
   real made;
   for (int n = 0; n < WIDTH; ++n) made[n] = table[within(place[n], size)];
   return made;
@@ -270,45 +274,3 @@ INLINE void scatter_by_key(float* tables, whole place, real x, int64_t size, boo
   for (int n = 0; n < WIDTH; ++n)
     if (is_read(place[n], size, absent)) tables[within(place[n], size) * LANES + n] += x[n];
 }
-
-// c[r] (+)= sum_t a[r, t] b[t]: R rows and C vectors of columns in registers.
-template <int R, int C, bool ADD>
-INLINE void tile(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long count) {
-  real made[R][C];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < C; ++n) made[r][n] = ADD ? load(c + r * ldc + n * WIDTH) : (real){};
-  for (long t = 0; t < count; ++t) {
-    real column[C];
-    for (int n = 0; n < C; ++n) column[n] = load(b + t * ldb + n * WIDTH);
-    for (int r = 0; r < R; ++r) {
-      real x = all(a[r * row + t * step]);
-      for (int n = 0; n < C; ++n) made[r][n] += x * column[n];
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < C; ++n) store(c + r * ldc + n * WIDTH, made[r][n]);
-}
-
-template <int R, bool ADD>
-INLINE void strip(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long vectors, long count) {
-  long n = 0;
-  for (; n + COLS <= vectors; n += COLS) tile<R, COLS, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
-  for (; n < vectors; ++n) tile<R, 1, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
-}
-
-// A product of any number of rows, and of whole vectors of columns.
-template <bool ADD>
-static void product(float* c, long ldc, const float* a, long row, long step, const float* b, long ldb, long rows, long vectors, long count) {
-  long r = 0;
-  for (; r + ROWS <= rows; r += ROWS) strip<ROWS, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
-  for (; r + 2 <= rows; r += 2) strip<2, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
-  if (r < rows) strip<1, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
-}
-
-// Memory of one thread, given back at the end of its scope.
-struct Room {
-  float* at;
-  explicit Room(long floats) : at((float*)std::aligned_alloc(64, (floats * 4 + 127) / 64 * 64)) {}
-  ~Room() { std::free(at); }
-  Room(const Room&) = delete;
-};

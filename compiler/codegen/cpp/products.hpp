@@ -1,0 +1,89 @@
+// Products of matrices: of floats, and of pairs of bfloat16 where the machine multiplies them.
+
+// A factor holds its numbers in steps of one or, of pairs, two; a step of a product takes one of each.
+template <class F>
+constexpr long DEPTH = 1;
+template <class F>
+constexpr long steps(long count) { return (count + DEPTH<F> - 1) / DEPTH<F>; }
+
+INLINE real added(real sum, real a, real b) { return sum + a * b; }
+
+#if defined(__AVX512BF16__)
+// Two numbers that are summed over, one after the other; the first in the lower half.
+struct bf16x2 {
+  uint32_t bits;
+};
+template <>
+constexpr long DEPTH<bf16x2> = 2;
+
+INLINE __m512bh all(bf16x2 x) { return (__m512bh)_mm512_set1_epi32((int)x.bits); }
+INLINE __m512bh load(const bf16x2* p) { return (__m512bh)_mm512_loadu_si512(p); }
+INLINE real added(real sum, __m512bh a, __m512bh b) { return (real)_mm512_dpbf16_ps((__m512)sum, a, b); }
+INLINE bf16x2 paired(bf16 low, bf16 high) { return {low.bits | (uint32_t)high.bits << 16}; }
+
+// What a product of arrays takes as factors: pairs where all of them are bfloat16.
+template <class... T>
+using Factor = std::conditional_t<(std::is_same_v<T, bf16> && ...), bf16x2, float>;
+#else
+template <class... T>
+using Factor = float;
+#endif
+
+// e^x of a weight, for x up to 0, that a product takes as F: of pairs to 3e-6, far below their rounding.
+// At 0 it is 1, where one key has all the weight.
+template <class F>
+INLINE real weight_of(real x) {
+#if defined(__AVX512BF16__)
+  if constexpr (DEPTH<F> == 2) {
+    const real t = top(all(-150.0f), x * 1.44269504f);
+    const real r = (real)_mm512_reduce_ps((__m512)t, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    real p = r * 1.342669e-2f + 5.224247e-2f;
+    p = p * r + 2.4128021e-1f;
+    p = p * r + 6.9304484e-1f;
+    return scaled(p * r + 1.0f, t);  // by the power below t
+  }
+#endif
+  return exp_of_difference(x);
+}
+
+// c[r] (+)= sum_t a[r, t] b[t], t the steps: R rows and C vectors of columns in registers.
+template <int R, int C, bool ADD, class F>
+INLINE void tile(float* c, long ldc, const F* a, long row, long step, const F* b, long ldb, long count) {
+  real made[R][C];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < C; ++n) made[r][n] = ADD ? load(c + r * ldc + n * WIDTH) : (real){};
+  for (long t = 0; t < count; ++t) {
+    decltype(load(b)) column[C];
+    for (int n = 0; n < C; ++n) column[n] = load(b + t * ldb + n * WIDTH);
+    for (int r = 0; r < R; ++r) {
+      const auto x = all(a[r * row + t * step]);
+      for (int n = 0; n < C; ++n) made[r][n] = added(made[r][n], x, column[n]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < C; ++n) store(c + r * ldc + n * WIDTH, made[r][n]);
+}
+
+template <int R, bool ADD, class F>
+INLINE void strip(float* c, long ldc, const F* a, long row, long step, const F* b, long ldb, long vectors, long count) {
+  long n = 0;
+  for (; n + COLS <= vectors; n += COLS) tile<R, COLS, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
+  for (; n < vectors; ++n) tile<R, 1, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
+}
+
+// A product of any number of rows, and of whole vectors of columns.
+template <bool ADD, class F>
+static void product(float* c, long ldc, const F* a, long row, long step, const F* b, long ldb, long rows, long vectors, long count) {
+  long r = 0;
+  for (; r + ROWS <= rows; r += ROWS) strip<ROWS, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+  for (; r + 2 <= rows; r += 2) strip<2, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+  if (r < rows) strip<1, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
+}
+
+// Memory of one thread, given back at the end of its scope.
+struct Room {
+  float* at;
+  explicit Room(long floats) : at((float*)std::aligned_alloc(64, (floats * 4 + 127) / 64 * 64)) {}
+  ~Room() { std::free(at); }
+  Room(const Room&) = delete;
+};
