@@ -185,7 +185,7 @@ const auto {name}_far = [&](long b, long place) {{ return whole_all(a{row}.of(b,
 const Slots {name}_slots(a{row}.by_batch || a{key}.by_batch || {by_head} ? B : 1, {by_head} ? H : 1);
 const Pack<{type}> {name}_all({name}_steady ? {name}_slots.count() : 0, {name}_size);"""
 _FILL = """if ({name}_steady) {{
-#pragma omp for
+#pragma omp for nowait
   for (long u = 0; u < {name}_slots.count() * ({name}_size / WIDTH); ++u) {{
     const long slot = u / ({name}_size / WIDTH), place = u % ({name}_size / WIDTH) * WIDTH;
     const long b = {name}_slots.example(slot), h = {name}_slots.head(slot);

@@ -100,7 +100,7 @@ class Forward(Writer):
         else:
             load = item.load_keys(to, at, "t")
         lines = [
-            "#pragma omp for",
+            "#pragma omp for nowait",
             f"for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{",
             "  const long slot = u / tiles, t = u % tiles;",
             f"  {load}",
@@ -135,7 +135,7 @@ for (long slot = 0; slot < a{k}.slots(B, H); ++slot) {{
   std::fill(to, to + {type}::PADDED, 0.0f);
   centre_keys(to, a{k}.of_slot(slot, H), a{k}.by_key, {width}, M);
 }}
-#pragma omp for
+#pragma omp for nowait
 for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{
   const long slot = u / tiles, t = u % tiles;
   {type}::keys(packed_{sums}.of(slot) + t * {type}::TILE, p{k}.of(slot) + t * LANES * {width}, centres_{sums}.of(slot), {by}, keys_of(t, M));

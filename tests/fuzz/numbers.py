@@ -181,6 +181,16 @@ class Numbers:
                     "exp(-dot(q - k, q - k) / d_head)",
                 ]
             )
+        if pick < 0.65:
+            return self.rng.choice(
+                [
+                    "sum(tanh(first @ tanh(q + k))) / 3",
+                    "dot(of_second, relu(second @ tanh(first @ (q + k) / d_head)))",
+                    f"dot(of_second, second @ relu(first @ (q * {self.leaf()} + k)) / d_head)",
+                    "sum(silu(joined @ concat(q2, k2))) / 2",
+                    "dot(joined @ concat(k2, q2), joined @ concat(q2, k2)) / 6",
+                ]
+            )
         inner = self.features()
         form = self.rng.choice(["dot(u, {})", "dot({}, u)", "sum({})", "dot(u, {}) / sqrt(d_head)"])
         return form.format(self.rng.choice(FEATURES).format(a=inner))
@@ -223,6 +233,9 @@ class Numbers:
             f"flat[{self.place('wide')}]",
             f"slots_of[token(mem, {self.whole()})]",
             f"slots_of[token(mem, {self.place('4')})]",
+            f"q2[{self.place('3')}]",
+            f"k2[{self.place('3')}]",
+            "k2[clip(i - j, 0, 2)]",
             "pair_bias",
             "(by_query + by_key)",
             "1.5",

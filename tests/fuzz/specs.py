@@ -59,6 +59,10 @@ weights:
   sharp: {{shape: []}}
   rel: {{shape: [h, wide]}}
   flat: {{shape: [wide]}}
+  first: {{shape: [5, d_head]}}
+  second: {{shape: [3, 5]}}
+  joined: {{shape: [4, 6]}}
+  of_second: {{shape: [3]}}
   slots_of: {{shape: [h, mem]}}
 tokens:
   mem: slots(4)
