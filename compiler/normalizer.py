@@ -48,6 +48,43 @@ def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
     return (arg, bottom.axes[0]) if right else None
 
 
+def reweighted_softmax(node: Node) -> tuple[Node, Node, float, float] | None:
+    """(s, m, a, b) of the weights e m / (a sum(e m) + b sum(e)) with e = exp(s) and m without scores.
+
+    softmax(s) m has a = 0, b = 1; renormalised, with eps added to its sum, a = 1, b = eps.
+    """
+    if not isinstance(node, Map):
+        return None
+    if node.op == "*":
+        for left, right in (node.args, node.args[::-1]):
+            found = softmax_argument(left)
+            if found is not None and not uses_scores(right):
+                return found[0], right, 0.0, 1.0
+    if node.op != "safe_div":
+        return None
+    top, total = node.args
+    eps = 0.0
+    if isinstance(total, Map) and total.op == "+":
+        total, added = total.args
+        if not isinstance(added, Const):
+            return None
+        eps = float(added.value)
+    inner = reweighted_softmax(top)
+    if inner is None or inner[2:] != (0.0, 1.0) or not _is_row_sum(total, top):
+        return None
+    return inner[0], inner[1], 1.0, eps
+
+
+def _is_row_sum(node: Node, arg: Node) -> bool:
+    """Whether a node is the sum of something along one axis."""
+    return (
+        isinstance(node, Reduce)
+        and (node.op, node.dims, node.where) == ("sum", (), None)
+        and node.arg is arg
+        and len(node.axes) == 1
+    )
+
+
 def softmax_of(scores: Node, axis: Axis) -> Node:
     """The softmax of scores along an axis, as it is elaborated."""
     row = replace(scores.type, axes=scores.type.axes - {axis})

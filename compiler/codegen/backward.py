@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ...dsl.core import Contract, Kind, Node, Param, Read, ReadDim, Type, walk
-from .derivatives import adjoints, of_term
+from ...dsl.elaborate.typing import pointwise
+from .derivatives import flow, of_term
 from .expressions import Code, Statements, number
 from .leaves import KEY, Held, is_product, padded, query_side
 from .text import if_wanted, lines_of, room, row_room, term_room, truth
 from .writer import FORMS, Writer, width_of
 
-#: the cotangents of the score, of a weight, and of the term at hand
-DS, DW, DT = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt"))
+#: the cotangents of the score, of a weight, of the term at hand, and of the prior
+DS, DW, DT, DM = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt", "dm"))
 
 
 class Backward(Writer):
@@ -193,7 +194,12 @@ class Backward(Writer):
             *self.distances,
             *(node for node in walk(root) if self.is_number(node)),
         ]
-        found = adjoints(root, DS if plain else DW, dict.fromkeys(wanted))
+        seeds: dict[Node, Node] = {root: DS if plain else DW}
+        if self.match.prior is not None:
+            prior = self.match.prior.node
+            wanted += [node for node in walk(prior) if self.is_number(node)]
+            seeds[prior] = pointwise("+", seeds[root], DM) if prior is root else DM
+        found = flow(seeds, dict.fromkeys(wanted))
         lines: list[str] = []
         for node, part in found.items():
             name = made.value(part)
@@ -211,10 +217,10 @@ class Backward(Writer):
 
     def is_number(self, node: Node) -> bool:
         """Whether a node of a score is read from a real array, one number for each pair."""
-        if isinstance(node, Read | ReadDim):
-            return True
         item = self.by_node.get(node)
-        return item is not None and item.kind is Kind.REAL and not item.is_vector
+        if item is None:
+            return isinstance(node, Read | ReadDim)
+        return item.kind is Kind.REAL and not item.is_vector
 
     def put(self, node: Node, part: str, made: Statements) -> list[str]:
         """Add the cotangents of WIDTH pairs to those of a term or a leaf."""
@@ -222,7 +228,8 @@ class Backward(Writer):
             return [f"store({self.terms[node]} + r * LD + col, {part});"]
         if node in self.distances:
             return self.distances[node].add(part)
-        if isinstance(node, Read | ReadDim):
+        if node not in self.by_node:
+            assert isinstance(node, Read | ReadDim)
             item = self.by_node[node.arg]
             place = made.value(node.index)
             add = f"{_scattered(item)}, {place}, {part}, {item.width}"

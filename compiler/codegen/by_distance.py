@@ -85,8 +85,6 @@ class ByDistance:
 
     def _leaf(self, node: Node) -> str | None:
         """What is read for WIDTH distances, or pairs."""
-        if isinstance(node, Read | ReadDim):
-            return None
         if node is DG:
             return "dg"
         item = self.by_node.get(node)

@@ -1,7 +1,7 @@
 """Derivatives of pair expressions, by rule, as expressions of the same kind.
 
-Reverse mode: the cotangent of each node is the sum over its uses; `adjoints` gives those of the
-nodes that are asked for.
+Reverse mode: the cotangent of each node is the sum over its uses; `flow` gives those of the nodes
+that are asked for.
 """
 
 from __future__ import annotations
@@ -18,11 +18,6 @@ Rule = Callable[..., tuple[Node | None, ...]]
 def real(value: float) -> Node:
     """A real constant."""
     return Const(Type(Kind.REAL), value)
-
-
-def adjoints(root: Node, seed: Node, wanted: Collection[Node]) -> dict[Node, Node]:
-    """d root / d w times the seed, for each wanted node that the root depends on."""
-    return flow({root: seed}, wanted)
 
 
 def flow(seeds: Mapping[Node, Node], wanted: Collection[Node]) -> dict[Node, Node]:

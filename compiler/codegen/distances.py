@@ -33,10 +33,11 @@ class Distance:
 
 
 def distances(match: Match) -> dict[Node, Distance]:
-    """The largest parts of a score and its mask that are functions of a distance."""
+    """The largest parts of a score, its mask and its prior that are functions of a distance."""
     found: dict[Node, Distance] = {}
     seen: set[Node] = set()
-    stack = [node for node in (match.root, match.given, match.mask) if node is not None]
+    prior = None if match.prior is None else match.prior.node
+    stack = [node for node in (match.root, match.given, match.mask, prior) if node is not None]
     while stack:
         node = stack.pop()
         if node in seen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...dsl.core import Contract, Map, Node, Param, Read, ReadDim, Reduce, walk
+from ...dsl.core import Contract, Map, Node, Param, Reduce, walk
 from ..matching.fused import Match
 from .algebra import fractions
 from .by_distance import ByDistance
@@ -57,6 +57,9 @@ class Writer:
             "count": len(self.held),
             "softmax": self.match.weight is None,
             "kept": self.kept(),
+            "prior": self.prior(),
+            "of_weighed": self.share("of_weighed"),
+            "of_all": self.share("of_all"),
             "arrays": lines_of(item.array() for item in self.held),
             "factors": lines_of(item.factor for item in self.held),
             "row_loads": lines_of(
@@ -87,8 +90,6 @@ class Writer:
             return f"load({self.terms[node]} + r * LD + col)"
         if node in self.distances:
             return f"load({self.distances[node].at})"
-        if isinstance(node, Read | ReadDim):
-            return None
         found = self.by_node.get(node)
         if found is not None:
             return found.scalar(self.index)
@@ -132,7 +133,7 @@ class Writer:
     def span(self, node: Node) -> str | None:
         """The extremes of a leaf."""
         item = self.by_node.get(node)
-        if item is None or isinstance(node, Read | ReadDim):
+        if item is None:
             return None
         match item.leaf.domain:
             case "row":
@@ -150,6 +151,19 @@ class Writer:
         made = self.pairs("m")
         value = made.value(self.match.mask)
         return Code(f"{made.code}\nconst mask visible = {value} & existing({KEY}, M);")
+
+    def prior(self) -> Code:
+        """What the weights of a softmax are multiplied with, as `m`; empty where there is none."""
+        if self.match.prior is None:
+            return Code("")
+        made = self.pairs("p")
+        value = made.value(self.match.prior.node)
+        return Code(f"{made.code}\nconst real m = {value};")
+
+    def share(self, name: str) -> Code:
+        """How much of a sum weights are divided by."""
+        prior = self.match.prior
+        return Code("" if prior is None else number(getattr(prior, name)))
 
     def kept(self) -> Code:
         """What dropout makes of weights of 1, for WIDTH pairs; empty where there is none."""

@@ -37,7 +37,7 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import pointwise
 from ..dropping import key_places, row_bits
-from ..normalizer import may_be_absent, softmax_argument, uses_scores
+from ..normalizer import may_be_absent, reweighted_softmax, softmax_argument, uses_scores
 from ..program import Program
 from .refusal import Refusal, whole_rows
 
@@ -79,6 +79,15 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What a softmax is multiplied with: weights e m / (of_weighed sum(e m) + of_all sum(e))."""
+
+    node: Node
+    of_weighed: float
+    of_all: float
+
+
+@dataclass(frozen=True)
 class Match:
     """What a fused kernel is made of.
 
@@ -89,6 +98,7 @@ class Match:
     value       leaf of the values
     leaves      everything that is read, `value` first; an array that the score reads too is there twice
     terms       sums over a feature dim, in the order in which they are needed
+    prior       what the weights of a softmax are multiplied with, if they are
     dropped     how weights are dropped, if they are
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     """
@@ -103,6 +113,7 @@ class Match:
     leaves: tuple[Leaf, ...]
     terms: tuple[Node, ...]
     layers: tuple[Contract, ...]
+    prior: Prior | None
     dropped: Dropped | None
     with_lse: bool
 
@@ -161,14 +172,15 @@ class _Matcher:
         value = replace(self.leaves.pop(value.node), width=max(value.width, 1))
         if value.domain != "key" or value.node.type.kind is not Kind.REAL:
             raise _Unfit(Refusal("its values differ by pair", self.source.value))
-        score, weight = self._normalised()
-        if with_lse and weight is not None:
+        score, weight, prior = self._normalised()
+        if with_lse and (weight is not None or prior is not None):
             raise _Unfit(Refusal("its lse is read, of weights that are no softmax", self.node))
         mask = self.source.mask
         if isinstance(mask, Const):
             mask = None if mask.value else mask
         given = self.source.score if may_be_absent(self.source.score) else None
-        for item in (score if weight is None else weight, given, mask):
+        multiplied = None if prior is None else prior.node
+        for item in (score if weight is None else weight, given, mask, multiplied):
             if item is not None:
                 self._scalar(item)
         dropped = None
@@ -187,20 +199,26 @@ class _Matcher:
             (value, *self.leaves.values()),
             tuple(self.terms),
             tuple(self.layers),
+            prior,
             dropped,
             with_lse,
         )
 
-    def _normalised(self) -> tuple[Node, Node | None]:
-        """The argument of a softmax, or the score and the weight that it gives."""
-        normalize = self.node.normalize
+    def _normalised(self) -> tuple[Node, Node | None, Prior | None]:
+        """The argument of a softmax and its prior, or the score and the weight that it gives."""
+        normalize, prior = self.node.normalize, None
         found = softmax_argument(normalize)
         inner = normalize if found is None else found[0]
+        reweighted = reweighted_softmax(normalize)
+        if reweighted is not None:
+            inner, prior = reweighted[0], Prior(*reweighted[1:])
         for item in _below(inner):
             if isinstance(item, Reduce | Scan | Simplex) and uses_scores(item):
                 raise _Unfit(Refusal("its weights depend on all scores of a row", item))
         made = _with(inner, self.source.score, {})
-        return (made, None) if found is not None else (self.source.score, made)
+        if found is not None or prior is not None:
+            return made, None, prior
+        return self.source.score, made, None
 
     def _scalar(self, node: Node, feature: bool = False) -> None:
         """Collect what a number of a pair (of a pair and a feature) is made of."""
@@ -262,9 +280,9 @@ class _Matcher:
         self._scalar(node.index)
 
     def _leaf(self, node: Node, at: Node, along: frozenset[Axis] = frozenset()) -> Leaf:
-        """An array that is read; `along` is the axis of a table."""
+        """An array that is read, itself or as a table at a place; `along` is the axis of a table."""
         if node in self.leaves:
-            if self.leaves[node].table != (isinstance(at, ReadDim | Read)):
+            if self.leaves[node].table != (at is not node):
                 raise _Unfit(Refusal("a table is read as a vector too", at))
             return self.leaves[node]
         axes = node.type.axes
@@ -274,7 +292,7 @@ class _Matcher:
         width = 1
         for size in dims:
             width *= size
-        is_table = isinstance(at, ReadDim | Read)
+        is_table = at is not node
         row, key = self.query in axes, self.key in axes
         domain: Domain = "pair" if row and key else "row" if row else "key" if key else "head"
         if domain == "pair" and (dims or is_table):
