@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..dsl.core import Node, TypedSpec, map_operands, walk
+from ..dsl.core import Node, Part, TypedSpec, map_operands, walk
 
 OFFSETS = ("q_start", "k_start", "head_start")
 VALIDITY = ("valid", "context_valid")
@@ -49,6 +49,15 @@ class Program:
         if all(roots[name] is self.roots[name] for name in self.roots):
             return self
         return replace(self, roots=dict(roots))
+
+
+def parts_read(program: Program) -> Mapping[Node, frozenset[str]]:
+    """The attends of which more than the value is read, and the names of these parts."""
+    found: dict[Node, frozenset[str]] = {}
+    for node in walk(*program.roots.values()):
+        if isinstance(node, Part):
+            found[node.attend] = found.get(node.attend, frozenset()) | {node.part}
+    return found
 
 
 def rewrite(program: Program, rule: Callable[[Node], Node], keep: Collection[Node] = ()) -> Program:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...dsl.core import Attend, Node, Part, Recur, walk
+from ...dsl.core import Attend, Recur, walk
 from .. import recurrences
 from ..labels import labels_of
-from ..program import Program
+from ..program import Program, parts_read
 from . import factored, fused, rows, sdpa
 from .refusal import Refusal
 
@@ -45,14 +45,11 @@ def choose(program: Program, asked: str) -> tuple[Choice, ...]:
     nodes = list(walk(*program.roots.values()))
     loops = {node.names: node for node in nodes if isinstance(node, Recur)}
     inside = set(walk(*(n for loop in loops.values() for n in (*loop.nexts, *loop.yields))))
-    parts: dict[Node, set[str]] = {}
-    for node in nodes:
-        if isinstance(node, Part):
-            parts.setdefault(node.attend, set()).add(node.part)
+    parts = parts_read(program)
     attends = (node for node in nodes if isinstance(node, Attend))
     return (
         *(
-            _of_attend(node, program, asked, frozenset(parts.get(node, ())), node in inside)
+            _of_attend(node, program, asked, parts.get(node, frozenset()), node in inside)
             for node in attends
         ),
         *(_of_loop(node, program, asked) for node in loops.values()),

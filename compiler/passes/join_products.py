@@ -21,7 +21,6 @@ from ...dsl.core import (
     Map,
     Node,
     Norm,
-    Part,
     Read,
     ReadDim,
     Reduce,
@@ -29,22 +28,17 @@ from ...dsl.core import (
     TokenSet,
     Transpose,
     map_operands,
-    walk,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ...dsl.substitution import place, substitute
-from ..program import Program, rewrite
+from ..program import Program, parts_read, rewrite
 
 
 def join_products(program: Program) -> Program:
     """Every source over the tokens of a product, but those of attends whose pairs are read."""
     if not program.signature.long:
         return program
-    read = {
-        node.attend
-        for node in walk(*program.roots.values())
-        if isinstance(node, Part) and node.part != "lse"
-    }
+    read = {attend for attend, parts in parts_read(program).items() if parts != {"lse"}}
     made: dict[str, TokenSet] = {}
     joined = rewrite(program, lambda node: _rule(node, program, made), keep=read)
     if not made:

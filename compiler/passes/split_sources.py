@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...dsl.core import Attend, Node, Part, Scores, walk
+from ...dsl.core import Attend, Node, Scores, walk
 from ...dsl.elaborate.typing import const, pointwise
 from ..normalizer import sink_of, softmax_argument, softmax_of
-from ..program import Program, rewrite
+from ..program import Program, parts_read, rewrite
 from .merging import lse_of, merged, part_of
 
 #: exp of it is a float
@@ -27,8 +27,7 @@ def split_sources(program: Program) -> Program:
     """Attends over several sets of keys, or with a sink, in terms of plain ones."""
     if not program.signature.fused:
         return program
-    read = {node.attend for node in walk(*program.roots.values()) if isinstance(node, Part)}
-    return rewrite(program, _rule, keep=read)
+    return rewrite(program, _rule, keep=parts_read(program))
 
 
 def _rule(node: Node) -> Node:

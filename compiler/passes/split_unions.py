@@ -20,17 +20,15 @@ from ...dsl.core import (
     KvHead,
     Map,
     Node,
-    Part,
     Read,
     Reduce,
     Scores,
     Top,
-    walk,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ..labels import conditions, labels_of
 from ..normalizer import softmax_argument
-from ..program import Program, rewrite
+from ..program import Program, parts_read, rewrite
 from .merging import merged, part_of
 
 #: terms beyond which a mask is left as it is
@@ -41,8 +39,7 @@ def split_unions(program: Program) -> Program:
     """Attends over unions of patterns as one attend for each order of tokens."""
     if not program.signature.long:
         return program
-    read = {node.attend for node in walk(*program.roots.values()) if isinstance(node, Part)}
-    return rewrite(program, _split, keep=read)
+    return rewrite(program, _split, keep=parts_read(program))
 
 
 def _split(node: Node) -> Node:
