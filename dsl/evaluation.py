@@ -6,8 +6,10 @@ but what counts as opaque.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .affine import Atom
 from .core import Axis, Const, Fill, Index, Kind, KvHead, Map, Node, Position, Read
@@ -34,11 +36,23 @@ class Assignment:
         return 0 if atom is None else self.model.get(atom, 0)
 
 
+#: what Python's operators mean of ints, and of whatever else has them, such as terms of z3
+OVERLOADED: dict[str, Callable[..., Any]] = {
+    "neg": operator.neg,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "detach": lambda a: a,
+    "as_ref": lambda a: a,
+}
 OPERATIONS: dict[str, Callable[..., int]] = {
-    "neg": lambda a: -a,
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
+    **OVERLOADED,
     "//": lambda a, b: a // b,
     "%": lambda a, b: a % b,
     "ceil_div": lambda a, b: -(-a // b),
@@ -46,19 +60,11 @@ OPERATIONS: dict[str, Callable[..., int]] = {
     "max": max,
     "clip": lambda a, low, high: min(max(a, low), high),
     "abs": abs,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
     "not": lambda a: not a,
     "and": lambda a, b: a and b,
     "or": lambda a, b: a or b,
     "where": lambda c, a, b: a if c else b,
     "int": int,
-    "detach": lambda a: a,
-    "as_ref": lambda a: a,
 }
 
 

@@ -28,6 +28,7 @@ from ..core import (
     Position,
     Read,
 )
+from ..evaluation import OVERLOADED
 from ..predicates import Translator, read_at
 from ..prover import Verdict
 from .worlds import Cell
@@ -205,15 +206,11 @@ class _Terms:
                 return z3.If(least <= args[2], least, args[2])
             case "abs":
                 return z3.If(args[0] >= 0, args[0], -args[0])
-            case "neg":
-                return -args[0]
             case "int":
                 is_bool = node.args[0].type.kind is Kind.BOOL
                 return z3.If(args[0], z3.IntVal(1), z3.IntVal(0)) if is_bool else args[0]
-            case "detach" | "as_ref":
-                return args[0]
-            case op if op in _BINARY:
-                return _BINARY[op](*args)
+            case op if op in OVERLOADED:
+                return OVERLOADED[op](*args)
             case _:
                 return self._opaque(node)
 
@@ -256,16 +253,3 @@ class _Terms:
             for name, at, term in self.cells
         }
         return Found(places, lengths, cells)
-
-
-_BINARY: dict[str, Any] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-}
