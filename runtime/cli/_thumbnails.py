@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ._console import PIPED_WIDTH, console, fail, write
+from ._console import PIPED_WIDTH, console, write
+from ._figures import figure_in, label
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -73,30 +74,14 @@ def _shade(share: float) -> str:
 
 
 def _save(picture: Thumbnail, title: str, output: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     from ..pictures import distinct
 
     panels = distinct(picture.array)[:MOST_PANELS]
-    figure, grid = pyplot.subplots(
-        1, len(panels), figsize=(4 * len(panels), 4.4), squeeze=False, layout="constrained"
-    )
-    for axes, (name, head) in zip(grid.flat, panels, strict=True):
-        high, wide = (count * size for count, size in zip(head.shape, picture.cell, strict=True))
-        axes.imshow(
-            head.numpy(), cmap="Blues", vmin=0, vmax=1, extent=(0, wide, high, 0), aspect="auto"
-        )
-        axes.set_title(name, fontsize=9)
-        axes.set_xlabel(picture.columns, fontsize=8)
-        axes.set_ylabel(picture.rows, fontsize=8)
-        axes.tick_params(labelsize=7)
-    figure.suptitle(f"{title}: blocks of the mask of {picture.attend}\n{picture.note}", fontsize=8)
-    try:
-        figure.savefig(output, dpi=150)
-    except OSError as error:
-        raise fail(f"cannot write {output}: {error.strerror}", 2) from error
-    finally:
-        pyplot.close(figure)
+    heading = f"{title}: blocks of the mask of {picture.attend}\n{picture.note}"
+    with figure_in(output, 1, len(panels), 4, 4.4) as (figure, grid):
+        for axes, (name, head) in zip(grid.flat, panels, strict=True):
+            high, wide = (n * size for n, size in zip(head.shape, picture.cell, strict=True))
+            extent = (0, wide, high, 0)
+            axes.imshow(head.numpy(), cmap="Blues", vmin=0, vmax=1, extent=extent, aspect="auto")
+            label(axes, name, picture.rows, picture.columns)
+        figure.suptitle(heading, fontsize=8)

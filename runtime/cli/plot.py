@@ -10,6 +10,7 @@ import click
 
 from . import _thumbnails
 from ._console import PIPED_WIDTH, console, fail, is_coloured, write
+from ._figures import figure_in, label
 from ._specs import compiled, dims_option, length_option, plain_refusals, typed
 
 if TYPE_CHECKING:
@@ -90,30 +91,17 @@ def command(
 
 def save(picture: Picture, title: str, output: Path) -> None:
     """The picture as a file, one panel per head that differs."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     from ..pictures import distinct
 
     panels = distinct(picture.array)[:MOST_PANELS]
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = pyplot.subplots(
-        rows, columns, figsize=(3.2 * columns, 3.2 * rows), squeeze=False, layout="constrained"
-    )
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    for axes, (name, head) in zip(grid.flat, panels, strict=False):
-        _panel(axes, name, head, picture)
-    figure.suptitle(f"{title}: {picture.what} of {picture.attend}")
-    try:
-        figure.savefig(output, dpi=150)
-    except OSError as error:
-        raise fail(f"cannot write {output}: {error.strerror}", 2) from error
-    finally:
-        pyplot.close(figure)
+    with figure_in(output, rows, columns, 3.2, 3.2) as (figure, grid):
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (name, head) in zip(grid.flat, panels, strict=False):
+            _panel(axes, name, head, picture)
+        figure.suptitle(f"{title}: {picture.what} of {picture.attend}")
 
 
 def _panel(axes: Any, name: str, head: Tensor, picture: Picture) -> None:
@@ -121,10 +109,7 @@ def _panel(axes: Any, name: str, head: Tensor, picture: Picture) -> None:
     values = head.float().masked_fill(~head.float().isfinite(), float("nan")).numpy()
     limits = {"vmin": 0, "vmax": 1} if is_mask else {}
     shown = axes.imshow(values, cmap="Blues" if is_mask else "viridis", **limits)
-    axes.set_title(name, fontsize=9)
-    axes.set_xlabel(picture.columns, fontsize=8)
-    axes.set_ylabel(picture.rows, fontsize=8)
-    axes.tick_params(labelsize=7)
+    label(axes, name, picture.rows, picture.columns)
     if not is_mask:
         axes.figure.colorbar(shown, ax=axes, shrink=0.8)
 
