@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from masks import FORMS, Drawing
 
 HEADS = 2
 LABELS = (0, 2)
@@ -32,19 +33,15 @@ class Text(NamedTuple):
     numpy: str
 
 
+NUMPY = {**FORMS, "and": "({}) & ({})", "or": "({}) | ({})", "not": "~({})"}
+
+
 @dataclass
-class Masks:
+class Masks(Drawing[Text]):
     """Draws masks; tables: inputs over x may be read, at keys only where context is x."""
 
-    rng: random.Random
     tables: bool
     same: bool
-
-    def size(self) -> int:
-        return self.rng.randint(1, 6)
-
-    def comparison(self) -> str:
-        return self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
 
     def number(self, token: str) -> Text:
         """An int that one token says."""
@@ -122,28 +119,13 @@ class Masks:
         return self.rng.choice(forms)
 
     def comparing(self) -> Text:
-        """Any number of the query against any of the key."""
         sign = self.comparison()
         pairs = zip(self.number("i"), self.number("j"), strict=True)
         return Text(*(f"{left} {sign} {right}" for left, right in pairs))
 
-    def mask(self, depth: int = 2) -> Text:
-        if depth == 0 or self.rng.random() < 0.2:
-            pick = self.rng.random()
-            if pick < 0.5:
-                return self.of_pair()
-            return self.comparing() if pick < 0.75 else self.of_token(self.rng.choice("ij"))
-        left, right = self.mask(depth - 1), self.mask(depth - 1)
-        match self.rng.randrange(8):
-            case 0 | 1 | 2:
-                return Text(f"({left[0]}) and ({right[0]})", f"({left[1]}) & ({right[1]})")
-            case 3 | 4 | 5:
-                return Text(f"({left[0]}) or ({right[0]})", f"({left[1]}) | ({right[1]})")
-            case 6:
-                return Text(f"not ({left[0]})", f"~({left[1]})")
-        condition = self.of_token(self.rng.choice("ij"))
-        both = zip(condition, left, right, strict=True)
-        return Text(*(f"where({c}, {a}, {b})" for c, a, b in both))
+    def joined(self, form: str, *parts: Text) -> Text:
+        specs, numpys = zip(*parts, strict=True)
+        return Text(FORMS[form].format(*specs), NUMPY[form].format(*numpys))
 
 
 def spec_text(mask: Text, same: bool) -> str:

@@ -3,23 +3,73 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+FORMS = {
+    "and": "({}) and ({})",
+    "or": "({}) or ({})",
+    "not": "not ({})",
+    "where": "where({}, {}, {})",
+}
 
 
 @dataclass
-class Masks:
+class Drawing(ABC, Generic[T]):
+    """Draws masks in some notation, put together of conditions on a token and on a pair."""
+
+    rng: random.Random
+
+    def size(self) -> int:
+        return self.rng.randint(1, 6)
+
+    def comparison(self) -> str:
+        return self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
+
+    @abstractmethod
+    def of_token(self, token: str) -> T: ...
+
+    @abstractmethod
+    def of_pair(self) -> T: ...
+
+    @abstractmethod
+    def comparing(self) -> T:
+        """Any number of the query against any of the key."""
+
+    @abstractmethod
+    def joined(self, form: str, *parts: T) -> T:
+        """Masks by one of FORMS as one."""
+
+    def mask(self, depth: int) -> T:
+        if depth == 0 or self.rng.random() < 0.2:
+            pick = self.rng.random()
+            if pick < 0.5:
+                return self.of_pair()
+            return self.comparing() if pick < 0.75 else self.of_token(self.rng.choice("ij"))
+        left, right = self.mask(depth - 1), self.mask(depth - 1)
+        match self.rng.randrange(8):
+            case 0 | 1 | 2:
+                return self.joined("and", left, right)
+            case 3 | 4 | 5:
+                return self.joined("or", left, right)
+            case 6:
+                return self.joined("not", left)
+        return self.joined("where", self.of_token(self.rng.choice("ij")), left, right)
+
+
+@dataclass
+class Masks(Drawing[str]):
     """Draws masks over pairs of tokens, as text.
 
     tables   whether fields over x and context may be read (not where the tokens are others)
     lists    whether something may be reduced for each pair
     """
 
-    rng: random.Random
     tables: bool = True
     lists: bool = True
-
-    def size(self) -> int:
-        return self.rng.randint(1, 6)
 
     def number(self, token: str) -> str:
         """An int that one token says."""
@@ -52,9 +102,6 @@ class Masks:
         if self.tables:
             forms += [f"flag[{token}]", f"part[{token}] > 0", f"chosen[{token}] == -1"]
         return self.rng.choice(forms)
-
-    def comparison(self) -> str:
-        return self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
 
     def of_pair(self) -> str:
         size, other = self.size(), self.size()
@@ -95,21 +142,7 @@ class Masks:
         return self.rng.choice(forms)
 
     def comparing(self) -> str:
-        """Any number of the query against any of the key."""
         return f"{self.number('i')} {self.comparison()} {self.number('j')}"
 
-    def mask(self, depth: int = 3) -> str:
-        if depth == 0 or self.rng.random() < 0.2:
-            pick = self.rng.random()
-            if pick < 0.5:
-                return self.of_pair()
-            return self.comparing() if pick < 0.75 else self.of_token(self.rng.choice("ij"))
-        left, right = self.mask(depth - 1), self.mask(depth - 1)
-        match self.rng.randrange(8):
-            case 0 | 1 | 2:
-                return f"({left}) and ({right})"
-            case 3 | 4 | 5:
-                return f"({left}) or ({right})"
-            case 6:
-                return f"not ({left})"
-        return f"where({self.of_token(self.rng.choice('ij'))}, {left}, {right})"
+    def joined(self, form: str, *parts: str) -> str:
+        return FORMS[form].format(*parts)

@@ -163,12 +163,12 @@ def _attend(rng: random.Random, apart: bool, name: str) -> str:
         if kind == "list":
             lines.append(f'at: "{_list(rng)}"')
         if rng.random() < 0.9:
-            lines.append(f'mask: "{masks.mask()}"')
+            lines.append(f'mask: "{masks.mask(3)}"')
     elif kind == "sorted":
         masks.tables = False
         score = score.format(q=q, k="k[pos(j)]")
         lines += ["keys: sorted", f'score: "{score}"', "value: v[pos(j)]"]
-        lines.append(f'mask: "{masks.mask()}"')
+        lines.append(f'mask: "{masks.mask(3)}"')
     else:
         lines.append("sources:")
         for keys in rng.sample(["mem", "context", "context", "rows", "runs", "grid", "list"], 2):

@@ -39,7 +39,7 @@ def compare(seed: int) -> None:
     rng = random.Random(seed)
     same = rng.random() < 0.75
     masks = Masks(rng, rng.random() < 0.4, same)
-    mask, other = masks.mask(), masks.mask(1)
+    mask, other = masks.mask(2), masks.mask(1)
     spec = typed(spec_text(mask, same))
     grids = list(enumerated(rng, mask, same))
     solver = Solver(timeout_ms=200) if WITH_SOLVER and seed % 5 == 0 else None
