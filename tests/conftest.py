@@ -1,4 +1,4 @@
-"""What all tests share: the `golden` fixture and its option."""
+"""What tests share: golden files and the option that rewrites them, a cache of kernels, small tiles."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from compilers import forget_loaded, fresh_environment
 
 Golden: TypeAlias = Callable[[Path, str], None]
 
@@ -27,3 +28,19 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         assert path.read_text("utf-8") == text, f"differs from {path.name}; see --update-golden"
 
     return compare
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of the cache of kernels, which is not there yet."""
+    fresh_environment(monkeypatch, tmp_path / "cache")
+    forget_loaded(monkeypatch)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks so small that short sequences have many, of every kind."""
+    small = {"BLOCK": 4, "PAIRS": 64, "LONG_ROW": 2, "TOGETHER": 2}
+    for name, size in small.items():
+        monkeypatch.setattr(f"attnc.compiler.tiling.sizes.{name}", size)

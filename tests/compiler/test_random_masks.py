@@ -9,7 +9,6 @@ from typing import Any
 import attnc
 import pytest
 import torch
-from attnc.compiler.tiling import sizes
 from attnc.runtime import calls
 from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
@@ -24,12 +23,8 @@ LENGTHS = (1, 2, 3, 7, 13, 17, 33)
 
 
 @pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks so small that short sequences have many, of every kind."""
-    monkeypatch.setattr(sizes, "BLOCK", 4)
-    monkeypatch.setattr(sizes, "PAIRS", 64)
-    monkeypatch.setattr(sizes, "LONG_ROW", 2)
-    monkeypatch.setattr(sizes, "TOGETHER", 2)
+def long_calls(small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few tokens count as many, and go in tiles of every kind."""
     monkeypatch.setattr(calls, "MANY", 1)
     monkeypatch.setattr(calls, "LONG", 1)
 

@@ -9,23 +9,16 @@ import pytest
 import torch
 from agreement import loaded, results, setting
 from attnc.compiler.sparsity import EMPTY, FULL, PARTIAL
-from attnc.compiler.tiling import TiledAttend, sizes
+from attnc.compiler.tiling import TiledAttend
 from attnc.runtime.module import LoweringRefused
 from references import CASES, Case
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("small_tiles")
+
 WIDE = torch.float64
 #: one case per spec and form that tiles take
 FORMS = {case.name: case for case in CASES}
-
-
-@pytest.fixture(autouse=True)
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks so small that short sequences have many, of every kind."""
-    monkeypatch.setattr(sizes, "BLOCK", 4)
-    monkeypatch.setattr(sizes, "PAIRS", 64)
-    monkeypatch.setattr(sizes, "LONG_ROW", 2)
-    monkeypatch.setattr(sizes, "TOGETHER", 2)
 
 
 def gradients(made: Mapping[str, Tensor], leaves: list[Tensor]) -> list[Tensor]:

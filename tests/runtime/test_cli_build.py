@@ -13,7 +13,7 @@ from attnc.runtime.ahead import needed
 from attnc.runtime.kernels import isa, launch
 from attnc.runtime.kernels.errors import KernelMissing
 from command_line import run, run_json
-from compilers import CountingCompiler, forget_loaded, fresh_environment, needs_compiler
+from compilers import CountingCompiler, forget_loaded, needs_compiler
 
 TEXT = """attnc: 1
 name: built
@@ -26,10 +26,8 @@ LENGTH = 260
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory with a spec, where kernels are built fast; the working directory."""
-    fresh_environment(monkeypatch, tmp_path / "cache")
-    forget_loaded(monkeypatch)
     monkeypatch.setenv("ATTNC_CXX", str(fuzz.campaign.HASTY))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "built.yaml").write_text(TEXT, "utf-8")
@@ -54,8 +52,8 @@ DIMS = ("--dim", "d_model=16", "--dim", "heads=2")
 
 
 @needs_compiler
-def test_the_next_process_builds_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = CountingCompiler(home)
+def test_the_next_process_builds_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = CountingCompiler(folder)
     monkeypatch.setenv("ATTNC_CXX", str(compiler.path))
     rows = run_json("build", "built.yaml", *DIMS, "--json")["kernels"]
     assert [row["way"] for row in rows] == ["forward", "backward", "backward"]
@@ -70,16 +68,16 @@ def test_the_next_process_builds_nothing(home: Path, monkeypatch: pytest.MonkeyP
 
 @needs_compiler
 def test_a_shipped_directory_serves_a_machine_without_a_compiler(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped = home / "shipped"
+    shipped = folder / "shipped"
     told = run("build", "built.yaml", *DIMS, "--aot", str(shipped), COLUMNS="200").stdout
     assert f"3 kernels in `{shipped}`, 3 of them new" in told
     assert f"ATTNC_KERNELS={shipped}" in told
     expected = step(module())
-    monkeypatch.setenv("ATTNC_CACHE_DIR", str(home / "elsewhere"))
+    monkeypatch.setenv("ATTNC_CACHE_DIR", str(folder / "elsewhere"))
     monkeypatch.setenv("ATTNC_KERNELS", str(shipped))
-    for nothing_to_build in ({"ATTNC_DISABLE_JIT": "1"}, {"PATH": str(home)}):
+    for nothing_to_build in ({"ATTNC_DISABLE_JIT": "1"}, {"PATH": str(folder)}):
         with monkeypatch.context() as there:
             there.delenv("ATTNC_CXX")
             for name, value in nothing_to_build.items():
@@ -87,12 +85,12 @@ def test_a_shipped_directory_serves_a_machine_without_a_compiler(
             forget_loaded(there)
             assert torch.equal(step(module()), expected)
             step(module(), learns_bias=True)
-    assert not (home / "elsewhere").exists()
+    assert not (folder / "elsewhere").exists()
 
 
 @needs_compiler
 def test_gradients_of_some_weights_come_from_the_kernel_of_all(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("build", "built.yaml", *DIMS)
     made = module()
@@ -111,7 +109,7 @@ def test_gradients_of_some_weights_come_from_the_kernel_of_all(
 
 @needs_compiler
 def test_calls_with_padding_are_built_where_asked(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     valid = torch.ones(1, LENGTH, dtype=torch.bool)
     run("build", "built.yaml", *DIMS, "--no-backward")
@@ -126,7 +124,7 @@ def test_calls_with_padding_are_built_where_asked(
 
 @needs_compiler
 def test_a_directory_holds_several_sets_of_instructions(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     levels = ("--isa", "portable", "--isa", "avx2")
     if isa.detected().name == "portable":
@@ -144,7 +142,7 @@ def test_a_directory_holds_several_sets_of_instructions(
 
 
 def test_what_cannot_be_built_is_told_with_a_way_out(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = run("build", "linear_transformer", code=1).stderr
     assert "heads takes linear: faster, without a kernel" in told
@@ -157,9 +155,9 @@ def test_what_cannot_be_built_is_told_with_a_way_out(
     assert "unset it" in run("build", "softmax", code=1).stderr
 
 
-def test_a_directory_that_others_can_write_to_is_refused(home: Path) -> None:
-    (home / "open").mkdir()
-    (home / "open").chmod(0o777)
+def test_a_directory_that_others_can_write_to_is_refused(folder: Path) -> None:
+    (folder / "open").mkdir()
+    (folder / "open").chmod(0o777)
     assert "chmod go-w" in run("build", "softmax", "--aot", "open", code=1).stderr
 
 

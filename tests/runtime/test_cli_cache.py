@@ -12,17 +12,9 @@ import pytest
 from attnc.runtime.kernels import load
 from attnc.runtime.kernels.entry import RECORD
 from command_line import run, run_json
-from compilers import answer, entry_folders, forget_loaded, fresh_environment, needs_compiler
+from compilers import answer, entry_folders, forget_loaded, needs_compiler
 
 pytestmark = needs_compiler
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of the cache, which is not there yet."""
-    fresh_environment(monkeypatch, tmp_path / "cache")
-    forget_loaded(monkeypatch)
-    return tmp_path / "cache"
 
 
 @pytest.fixture

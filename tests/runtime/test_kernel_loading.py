@@ -28,20 +28,11 @@ from compilers import (
     as_root,
     entry_folders,
     forget_loaded,
-    fresh_environment,
     needs_compiler,
     script,
 )
 
 pytestmark = needs_compiler
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of the cache, which is not there yet."""
-    fresh_environment(monkeypatch, tmp_path / "cache")
-    forget_loaded(monkeypatch)
-    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from attnc.runtime.kernels import cache
 from attnc.runtime.kernels.entry import Entry
-from compilers import CountingCompiler, answer, entry_folders, fresh_environment, needs_compiler
+from compilers import CountingCompiler, answer, entry_folders, needs_compiler
 
 pytestmark = needs_compiler
 
@@ -27,12 +27,6 @@ for number in map(int, sys.argv[1:]):
 assert "torch" not in sys.modules
 """
 DEADLINE = 60.0
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    fresh_environment(monkeypatch, tmp_path / "cache")
-    return tmp_path / "cache"
 
 
 def start(*numbers: int) -> subprocess.Popen[bytes]:
