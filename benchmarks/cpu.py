@@ -14,6 +14,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import attnc
@@ -87,15 +88,15 @@ def dots() -> Iterator[Row]:
     full, causal = core("softmax"), core("causal_softmax")
     for tokens in (512, 2048, 4096):
         q = heads(tokens, False)
-        yield Row("dot", tokens, False, lambda q=q: full(*q), "SDPA", lambda q=q: sdpa(*q), 2.1)
+        yield Row("dot", tokens, False, partial(full, *q), "SDPA", partial(sdpa, *q), 2.1)
     for tokens, backward, needed in HALVES:
         q = heads(tokens, backward, torch.bfloat16)
-        run = lambda q=q: full(*q)  # noqa: E731
-        yield Row("dot, bfloat16", tokens, backward, run, "SDPA", lambda q=q: sdpa(*q), needed)
+        run, other = partial(full, *q), partial(sdpa, *q)
+        yield Row("dot, bfloat16", tokens, backward, run, "SDPA", other, needed)
     q = heads(2048, True)
-    yield Row("dot", 2048, True, lambda: full(*q), "SDPA", lambda: sdpa(*q), 1.8)
-    other = lambda: sdpa(*q, is_causal=True)  # noqa: E731
-    yield Row("dot, causal", 2048, True, lambda: causal(*q), "SDPA", other, 1.8)
+    yield Row("dot", 2048, True, partial(full, *q), "SDPA", partial(sdpa, *q), 1.8)
+    other = partial(sdpa, *q, is_causal=True)
+    yield Row("dot, causal", 2048, True, partial(causal, *q), "SDPA", other, 1.8)
 
 
 def flexible() -> Iterator[Row]:
@@ -115,13 +116,8 @@ def flexible() -> Iterator[Row]:
         q = heads(tokens, False)
         for name, (ours, score, mask) in forms.items():
             blocks = None if mask is None else create_block_mask(mask, 1, 1, tokens, tokens, "cpu")
-
-            def other(q: Any = q, score: Any = score, blocks: Any = blocks) -> Tensor:
-                made: Tensor = flex(*q, score_mod=score, block_mask=blocks)
-                return made
-
-            run = lambda ours=ours, q=q: ours(*q)  # noqa: E731
-            yield Row(name, tokens, False, run, "FlexAttention", other, 2.0)
+            other = partial(flex, *q, score_mod=score, block_mask=blocks)
+            yield Row(name, tokens, False, partial(ours, *q), "FlexAttention", other, 2.0)
 
 
 def learned() -> Iterator[Row]:
@@ -134,7 +130,7 @@ def learned() -> Iterator[Row]:
     def other() -> Tensor:
         return sdpa(*q, attn_mask=table[:, place][None])
 
-    yield Row("learned bias", 2048, True, lambda: ours(*q), "SDPA with a bias", other, 3.0)
+    yield Row("learned bias", 2048, True, partial(ours, *q), "SDPA with a bias", other, 3.0)
 
 
 def formula(q: Tensor, k: Tensor, v: Tensor, u: Tensor) -> Tensor:
@@ -149,12 +145,10 @@ def additive() -> Iterator[Row]:
     for tokens, backward, needed in ((512, False, 20), (2048, False, 22), (1024, True, 25)):
         u = dict(ours.named_parameters())["u"].detach().clone().requires_grad_(backward)
         q = heads(tokens, backward)
-        run = lambda q=q: ours(*q)  # noqa: E731
-        other = lambda q=q, u=u: compiled(*q, u)  # noqa: E731
+        run, other = partial(ours, *q), partial(compiled, *q, u)
         yield Row("additive", tokens, backward, run, "torch.compile", other, needed)
         if not backward:
-            rival = lambda q=q: sdpa(*q)  # noqa: E731
-            yield Row("additive", tokens, False, run, "SDPA of dots", rival, 1 / 1.1)
+            yield Row("additive", tokens, False, run, "SDPA of dots", partial(sdpa, *q), 1 / 1.1)
 
 
 FAMILIES = {"dots": dots, "flexible": flexible, "learned": learned, "additive": additive}
