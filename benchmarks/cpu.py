@@ -23,12 +23,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.functional import linear
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 HEADS, WIDTH = 8, 64
 Step = Callable[[], Tensor]
-#: lengths, whether with the backward, and what is needed of bfloat16
+#: lengths of rows against FlexAttention
+LONG = (2048, 4096)
+#: lengths, whether with the backward, and what is needed: of bfloat16, and of networks of pairs
 HALVES = ((512, False, 2.7), (2048, False, 3.7), (4096, False, 3.7), (2048, True, 2.4))
+NETWORKS = ((512, False, 2.5), (1024, False, 5.0), (2048, False, 5.0), (1024, True, 8.0))
+#: features that networks of pairs read of a query, and of a key
+DOWN = 16
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,9 @@ def flexible() -> Iterator[Row]:
     """Scores and masks that FlexAttention takes on the CPU, forward."""
     flex = torch.compile(flex_attention)
     slopes = torch.tensor([2.0 ** -(head + 1) for head in range(HEADS)])
-    forms: dict[str, tuple[attnc.Module, Any, Any]] = {
+    document = torch.arange(max(LONG)) // 256
+    packed = core("documents")
+    forms: dict[str, tuple[Any, Any, Any]] = {
         "ALiBi": (core("alibi"), lambda s, b, h, i, j: s - slopes[h] * (i - j).abs(), None),
         "soft-cap": (core("soft_cap"), lambda s, b, h, i, j: 50 * torch.tanh(s / 50), None),
         "window 256": (
@@ -111,8 +119,13 @@ def flexible() -> Iterator[Row]:
             None,
             lambda b, h, i, j: (i - j).abs() <= 256,
         ),
+        "documents of 256": (
+            lambda *q: packed(*q, document[None, : q[0].size(2)]),
+            None,
+            lambda b, h, i, j: document[i] == document[j],
+        ),
     }
-    for tokens in (2048, 4096):
+    for tokens in LONG:
         q = heads(tokens, False)
         for name, (ours, score, mask) in forms.items():
             blocks = None if mask is None else create_block_mask(mask, 1, 1, tokens, tokens, "cpu")
@@ -151,7 +164,39 @@ def additive() -> Iterator[Row]:
             yield Row("additive", tokens, False, run, "SDPA of dots", partial(sdpa, *q), 1 / 1.1)
 
 
-FAMILIES = {"dots": dots, "flexible": flexible, "learned": learned, "additive": additive}
+def network(q: Tensor, k: Tensor, v: Tensor, *maps: Tensor) -> Tensor:
+    """Scores by a network of every pair as it is written: relu between maps, each a matrix and a bias."""
+    size = (*q.shape[:3], k.size(2), -1)
+    made = torch.cat([q[:, :, :, None].expand(size), k[:, :, None].expand(size)], -1)
+    *hidden, (last, shift) = zip(maps[::2], maps[1::2], strict=True)
+    for matrix, bias in hidden:
+        made = linear(made, matrix, bias).relu()
+    return (made @ last.flatten() + shift).softmax(-1) @ v
+
+
+def neural() -> Iterator[Row]:
+    """Small networks of pairs against the formula by torch.compile."""
+    forms = {
+        "neural": core("neural_attention", d_down=DOWN, d_hidden=DOWN),
+        "neural, code": core("neural_attention_code", d_down=DOWN),
+    }
+    for name, ours in forms.items():
+        compiled = torch.compile(network)
+        for tokens, backward, needed in NETWORKS:
+            q, k, v = heads(tokens, backward)
+            q, k = (item[..., :DOWN].detach().requires_grad_(backward) for item in (q, k))
+            maps = [item.detach().clone().requires_grad_(backward) for item in ours.parameters()]
+            run, other = partial(ours, v, q, k), partial(compiled, q, k, v, *maps)
+            yield Row(name, tokens, backward, run, "torch.compile", other, needed)
+
+
+FAMILIES = {
+    "dots": dots,
+    "flexible": flexible,
+    "learned": learned,
+    "additive": additive,
+    "neural": neural,
+}
 
 
 def table(found: list[dict[str, Any]]) -> Table:
