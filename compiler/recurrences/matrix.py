@@ -242,11 +242,11 @@ class _Reading:
         """An expression of the type of the state, as what is left of it and what is written."""
         if node is self.carry:
             return _State()
-        if not self.depends(node):
-            return self._written(node)
+        if self.rank == 1 and not self.depends(node):
+            return self._written(ONE, node)
         match node:
-            case Contract(left_dims=()):
-                return self._written(node)
+            case Contract(left_dims=()) if self.rank == 2:
+                return self._outer(node)
             case Map(op="neg", args=(arg,)):
                 return self._times(self.state(arg), const(-1.0))
             case Map(op="+" | "-" as op, args=(left, right)):
@@ -254,13 +254,32 @@ class _Reading:
                 other = other if op == "+" else self._times(other, const(-1.0))
                 return self._plus(self.state(left), other)
             case Map(op="*", args=(left, right)):
-                state, factor = (left, right) if self.depends(left) else (right, left)
-                if len(state.type.dims) == self.rank:
-                    return self._times(self.state(state), factor)
-                return self._written(node)
+                return self._multiplied(left, right)
             case Map(op="/", args=(left, right)):
                 return self._times(self.state(left), pointwise("/", ONE, right))
         raise _Unfit
+
+    def _multiplied(self, left: Node, right: Node) -> _State:
+        """What is of the type of the state times a factor; a vector may be written times a read."""
+        inner, factor = left, right
+        wide = [len(side.type.dims) == self.rank for side in (left, right)]
+        if not wide[0] or (wide[1] and self.depends(right)):
+            inner, factor = right, left
+        if self.rank == 1 and not factor.type.dims and self.depends(factor):
+            return self._written(factor, inner)
+        return self._times(self.state(inner), factor)
+
+    def _outer(self, node: Contract) -> _State:
+        """outer(row, key), or outer(key, row)."""
+        sides = (node.left, node.right)
+        if any(len(side.type.dims) != 1 for side in sides):
+            raise _Unfit
+        return self._written(sides[1 - self.key_dim], sides[self.key_dim])
+
+    def _written(self, row: Node, key: Node) -> _State:
+        if self.depends(key) or not key.type.dims:
+            raise _Unfit
+        return _State(has_state=False, writes=((self.row(row), key),))
 
     def _plus(self, left: _State, right: _State) -> _State:
         writes = (*left.writes, *right.writes)
@@ -292,43 +311,6 @@ class _Reading:
             sides = (factor.left, factor.right)
             if _is_ones(sides[1 - self.key_dim]):
                 return sides[self.key_dim]
-        raise _Unfit
-
-    def _written(self, node: Node) -> _State:
-        """A term that is written: outer(row, key) times numbers."""
-        if self.rank == 1:
-            return self._written_vector(node)
-        match node:
-            case Contract(left_dims=()) if (
-                len(node.left.type.dims) == len(node.right.type.dims) == 1
-            ):
-                sides = (node.left, node.right)
-                row, key = self.row(sides[1 - self.key_dim]), sides[self.key_dim]
-                if self.depends(key):
-                    raise _Unfit
-                return _State(has_state=False, writes=((row, key),))
-            case Map(op="neg", args=(arg,)):
-                return self._times(self._written(arg), const(-1.0))
-            case Map(op="+" | "-" as op, args=(left, right)):
-                other = self._written(right)
-                other = other if op == "+" else self._times(other, const(-1.0))
-                return self._plus(self._written(left), other)
-            case Map(op="*", args=(left, right)):
-                first, factor = (left, right) if left.type.dims else (right, left)
-                if not factor.type.dims and self.depends(factor):
-                    raise _Unfit
-                return self._times(self._written(first), factor)
-            case Map(op="/", args=(left, right)):
-                return self._times(self._written(left), pointwise("/", ONE, right))
-        raise _Unfit
-
-    def _written_vector(self, node: Node) -> _State:
-        if not self.depends(node) and node.type.dims:
-            return _State(has_state=False, writes=((_Row(ONE, ONE, {}), node),))
-        if isinstance(node, Map) and node.op == "*":
-            row, key = node.args if self.depends(node.args[0]) else node.args[::-1]
-            if key.type.dims and not row.type.dims and not self.depends(key):
-                return _State(has_state=False, writes=((self.row(row), key),))
         raise _Unfit
 
 
