@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -68,6 +69,7 @@ class TiledAttend(nn.Module):
         )
 
     def _everything(self, args: Sequence[Any]) -> Tile:
+        """All queries and all keys as one tile."""
         device = next(item.device for item in args if isinstance(item, Tensor))
         places = torch.arange(self.sizes(args)[0], device=device)
         nothing = (None,) * len(self.layout.keys)
@@ -214,23 +216,22 @@ class TiledAttend(nn.Module):
         classes   those of its blocks, where known
         """
         queries, keys, others, lead = self.sizes(args)
-        device = next(item.device for item in args if isinstance(item, Tensor))
-        places = torch.arange(queries, device=device)
-        everything = (None,) * len(keys)
+        whole = self._everything(args)
         row = (sum(keys) + others) * lead
         if self._is_small(args):
-            return [Tile(places[None], everything, everything)]
+            return [whole]
         layout = self.layout
         if not (layout.skips and keys):
-            parts = places.split(max(1, sizes.PAIRS // row))
-            return [Tile(part[None], everything, everything) for part in parts]
+            parts = whole.rows.split(max(1, sizes.PAIRS // row), 1)
+            return [replace(whole, rows=part) for part in parts]
         natural: list[Tensor | None] = [None] * (1 + len(keys))
         orders = self._orders(args) if in_order else natural
         if classes is None:
             classes = self.classes(args, queries, keys, orders)
         left = sum(float((item != EMPTY).double().mean()) for item in classes) / len(classes)
         if queries * row <= sizes.PAIRS and left > sizes.MOSTLY:
-            return [Tile(places[None], everything, everything)]
+            return [whole]
+        device = whole.rows.device
         plan = Plan(classes, queries, keys, lead, orders, others, layout.is_whole, device)
         return list(plan.tiles()) or [_without_keys(len(keys), device)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,26 +14,26 @@ from . import sizes
 from .layout import Tile
 
 
+@dataclass(frozen=True)
 class Plan:
     """Which queries go together, and with which keys.
 
-    classes   per source: EMPTY, PARTIAL or FULL for every block
+    classes    per source: EMPTY, PARTIAL or FULL for every block
+    queries    how many there are, and how many keys of each source
+    lead       examples times heads
+    orders     the tokens in their order, of the queries and of the keys of each source
+    listed     what else a query meets
+    is_whole   whether these keys are all that a query can see; else no query is passed over
     """
 
-    def __init__(
-        self,
-        classes: list[Tensor],
-        queries: int,
-        keys: list[int],
-        lead: int,
-        orders: list[Tensor | None],
-        listed: int,
-        is_whole: bool,
-        device: torch.device,
-    ) -> None:
-        self.classes, self.queries, self.keys = classes, queries, keys
-        self.lead, self.orders, self.listed, self.device = lead, orders, listed, device
-        self.is_whole = is_whole
+    classes: list[Tensor]
+    queries: int
+    keys: list[int]
+    lead: int
+    orders: list[Tensor | None]
+    listed: int
+    is_whole: bool
+    device: torch.device
 
     def tiles(self) -> Iterator[Tile]:
         """Rows of few key blocks many at a time, each with its keys; long rows with neighbours."""
