@@ -9,7 +9,7 @@ from ...dsl.elaborate.typing import pointwise
 from .derivatives import flow, of_term
 from .expressions import Code, Statements, number
 from .leaves import KEY, Held, is_product, padded, query_side
-from .text import if_wanted, lines_of, room, row_room, term_room, truth
+from .text import if_wanted, lines_of, room, row_room, scattered, term_room, truth
 from .writer import FORMS, Writer, width_of
 
 #: the cotangents of the score, of a weight, of the term at hand, and of the prior
@@ -231,10 +231,7 @@ class Backward(Writer):
         if node not in self.by_node:
             assert isinstance(node, Read | ReadDim)
             item = self.by_node[node.arg]
-            place = made.value(node.index)
-            add = f"{_scattered(item)}, {place}, {part}, {item.width}"
-            absent = isinstance(node, Read)
-            return if_wanted(item, [f"{add}, {'true' if absent else 'false'});"])
+            return if_wanted(item, [scattered(item, node, made.value(node.index), part)])
         item = self.by_node[node]
         return if_wanted(item, [self.put_number(item, part)])
 
@@ -384,17 +381,6 @@ _SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
 def _added(at: str, part: str) -> str:
     """Add a vector to what stands in memory."""
     return f"store({at}, load({at}) + {part});"
-
-
-def _scattered(item: Held) -> str:
-    """The start of a call that adds to the cotangents of a table."""
-    k, width = item.place, item.width
-    match item.leaf.domain:
-        case "row":
-            return f"scatter(grad_{k} + (first + r) * {padded(width)}"
-        case "key":
-            return f"scatter_by_key(keys_{k} + n * {width} * LANES + c * WIDTH"
-    return f"scatter(grad_{k}"
 
 
 def _is_of_head(item: Held) -> bool:

@@ -10,7 +10,7 @@ from .distances import Distance
 from .expressions import Code
 from .leaves import PACKED, Held
 from .pairs import Pairs
-from .text import if_any_wanted
+from .text import if_any_wanted, scattered
 
 #: the cotangent of a function at one distance
 DG = Param(Type(Kind.REAL), "dg", "carry")
@@ -114,9 +114,7 @@ class ByDistance:
             item, value = wanted[node], made.value(part)
             put = f"heads_{item.place}[0] += {value};"
             if isinstance(node, Read | ReadDim):
-                place = made.value(node.index)
-                absent = "true" if isinstance(node, Read) else "false"
-                put = f"scatter(grad_{item.place}, {place}, {value}, {item.width}, {absent});"
+                put = scattered(item, node, made.value(node.index), value)
             lines += [*made.lines, *if_any_wanted([item], [put])]
             made.lines.clear()
         body = "\n".join((*self._pointers(), *lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ...dsl.core import Const, Kind, Map, Node
+from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce
 from .operators import TEXTS
 
 MOST_FACTORS = 8
@@ -35,6 +35,13 @@ class Statements:
             found = self.leaf(node)
             self.names[node] = self._kept(node, self._written(node) if found is None else found)
         return self.names[node]
+
+    def summand(self, term: Node) -> str:
+        """What a term sums over features, at one of them."""
+        if isinstance(term, Contract):
+            return f"{self.value(term.left)} * {self.value(term.right)}"
+        assert isinstance(term, Reduce)
+        return self.value(term.arg)
 
     @property
     def code(self) -> Code:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ...dsl.core import Contract, Kind, Node, Param, Reduce, Type, walk
+from ...dsl.core import Contract, Kind, Node, Param, Type, operands, walk
 from ..matching.fused import Match
 from .derivatives import flow, of_term
 from .expressions import Statements
@@ -44,11 +44,7 @@ class Network:
     def forward(self, name: str, width: int) -> str:
         """The term, for a group and a tile."""
         made = self._statements()
-        if isinstance(self.term, Contract):
-            value = f"{made.value(self.term.left)} * {made.value(self.term.right)}"
-        else:
-            assert isinstance(self.term, Reduce)
-            value = made.value(self.term.arg)
+        value = made.summand(self.term)
         return _FORWARD.format(
             name=name, width=width, layers=self._layers(), code=made.code, value=value
         )
@@ -130,19 +126,13 @@ class Network:
     def _wanted(self, node: Node) -> dict[Node, None]:
         """The leaves and layers that an expression of features reads."""
         found: dict[Node, None] = {}
-        stack = list(node.args if hasattr(node, "args") else ())
-        if isinstance(node, Contract):
-            stack = [node.left, node.right] if node not in self.layers else []
-        elif isinstance(node, Reduce):
-            stack = [node.arg]
+        stack = [node]
         while stack:
             item = stack.pop()
             if item in self.layers or item in self.by_node:
                 found[item] = None
             else:
-                stack.extend(getattr(item, "args", ()))
-        if node in self.layers or node in self.by_node:
-            found[node] = None
+                stack.extend(operands(item))
         return found
 
     def _stage(

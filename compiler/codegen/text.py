@@ -9,9 +9,9 @@ from typing import Any
 
 import jinja2
 
-from ...dsl.core import Kind
+from ...dsl.core import Kind, Read, ReadDim
 from .expressions import Code
-from .leaves import Held
+from .leaves import Held, padded
 
 PLACE = Path(__file__).parent / "cpp"
 #: what every kernel needs, and what some do
@@ -35,6 +35,20 @@ def if_any_wanted(items: Iterable[Held], lines: list[str]) -> list[str]:
     """Lines that are there where the gradient of one of some leaves is wanted."""
     wanted = " || ".join(f"WANT_{item.place}" for item in items)
     return [f"#if {wanted}", *lines, "#endif"] if wanted else []
+
+
+def scattered(item: Held, node: Read | ReadDim, place: str, part: str) -> str:
+    """Add the cotangents of WIDTH pairs to those of a table, where a node read it."""
+    k, width = item.place, item.width
+    match item.leaf.domain:
+        case "row":
+            start = f"scatter(grad_{k} + (first + r) * {padded(width)}"
+        case "key":
+            start = f"scatter_by_key(keys_{k} + n * {width} * LANES + c * WIDTH"
+        case _:
+            start = f"scatter(grad_{k}"
+    absent = "true" if isinstance(node, Read) else "false"
+    return f"{start}, {place}, {part}, {width}, {absent});"
 
 
 def lines_of(texts: Iterable[str]) -> Code:

@@ -200,7 +200,7 @@ class Writer:
     def loop(self, term: Node, name: str, begin: str, end: str) -> str:
         """A sum over features, one after the other."""
         made = Statements(self.feature, "f")
-        value = _factors(made, term)
+        value = made.summand(term)
         rows = self.rows_at_once(term)
         return _LOOP.format(
             name=name,
@@ -271,14 +271,6 @@ _LOOP = """for (long q = {begin}; q < {end}; q += {rows})
         store(at, made[i][c] + (e ? load(at) : (real){{}}));
       }}
   }}"""
-
-
-def _factors(made: Statements, term: Node) -> str:
-    """What is summed over features."""
-    if isinstance(term, Contract):
-        return f"{made.value(term.left)} * {made.value(term.right)}"
-    assert isinstance(term, Reduce)
-    return made.value(term.arg)
 
 
 def width_of(term: Node) -> int:
