@@ -48,6 +48,12 @@ def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
     return (arg, bottom.axes[0]) if right else None
 
 
+def is_softmax(node: Node) -> bool:
+    """Whether a normaliser is the softmax of the scores as they are."""
+    found = softmax_argument(node)
+    return found is not None and isinstance(found[0], Scores)
+
+
 def reweighted_softmax(node: Node) -> tuple[Node, Node, float, float] | None:
     """(s, m, a, b) of the weights e m / (a sum(e m) + b sum(e)) with e = exp(s) and m without scores.
 

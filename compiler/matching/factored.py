@@ -31,7 +31,7 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import const, fill, pointwise, real
 from ..labels import conditions
-from ..normalizer import softmax_argument, uses_scores
+from ..normalizer import is_softmax, uses_scores
 from ..program import Program
 from .refusal import Refusal, whole_rows
 
@@ -74,8 +74,7 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | KeyS
     if refusal is not None:
         return refusal
     source = node.sources[0]
-    argument = softmax_argument(node.normalize)
-    if argument is not None and isinstance(argument[0], Scores):
+    if is_softmax(node.normalize):
         return _match_softmax(node, program)
     if not _is_linear(node.normalize, node.joint):
         return Refusal("its weights are no multiple of its scores", node.normalize, "normalize: s")

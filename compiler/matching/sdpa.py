@@ -16,10 +16,9 @@ from ...dsl.core import (
     Map,
     Node,
     Position,
-    Scores,
 )
 from ...dsl.elaborate.typing import pointwise
-from ..normalizer import softmax_argument
+from ..normalizer import is_softmax
 from ..program import Program
 from .refusal import Refusal, whole_rows
 
@@ -50,8 +49,7 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
     if refusal is not None:
         return refusal
     source = node.sources[0]
-    found = softmax_argument(node.normalize)
-    if found is None or not isinstance(found[0], Scores):
+    if not is_softmax(node.normalize):
         return Refusal(
             "its normaliser is not the softmax", node.normalize, "normalize: softmax(s, j)"
         )

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ...dsl.core import Attend, Node, Scores, walk
 from ...dsl.elaborate.typing import const, pointwise
-from ..normalizer import sink_of, softmax_argument, softmax_of
+from ..normalizer import is_softmax, sink_of, softmax_of
 from ..program import Program, parts_read, rewrite
 from .merging import lse_of, merged, part_of
 
@@ -35,8 +35,7 @@ def _rule(node: Node) -> Node:
         return node  # dropout is drawn by the places of a pair
     if len(node.sources) == 1:
         return _without_sink(node)
-    found = softmax_argument(node.normalize)
-    if found is None or not isinstance(found[0], Scores):
+    if not is_softmax(node.normalize):
         return node
     plain = [source for source in node.sources if source.at is None and len(source.axes) == 1]
     if len({source.axes for source in plain}) < len(plain) or not plain:

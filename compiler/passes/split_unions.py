@@ -22,12 +22,11 @@ from ...dsl.core import (
     Node,
     Read,
     Reduce,
-    Scores,
     Top,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ..labels import conditions, labels_of
-from ..normalizer import softmax_argument
+from ..normalizer import is_softmax
 from ..program import Program, parts_read, rewrite
 from .merging import merged, part_of
 
@@ -45,8 +44,7 @@ def split_unions(program: Program) -> Program:
 def _split(node: Node) -> Node:
     if not isinstance(node, Attend):
         return node
-    found = softmax_argument(node.normalize)
-    if found is None or not isinstance(found[0], Scores):
+    if not is_softmax(node.normalize):
         return node
     if any(source.at is not None or len(source.axes) != 1 for source in node.sources):
         return node
