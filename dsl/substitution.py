@@ -8,6 +8,7 @@ equal results are the same object and can serve as the same unknown of the prove
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 
@@ -113,6 +114,22 @@ def _at(node: Node, axis: Axis, index: Node, done: dict[int, Node]) -> Node:
             return read(arg, node.axis, done[id(node.index)])
         case _:
             return read(node, axis, index)
+
+
+def instead(root: Node, values: Mapping[Node, Node]) -> Node:
+    """The expression with other nodes for some, inside of pointwise operators and reads."""
+    done = dict(values)
+    for node in walk(root):
+        match node:
+            case _ if node in done:
+                continue
+            case Map(args=args) if any(done.get(arg, arg) is not arg for arg in args):
+                given = tuple(done.get(arg, arg) for arg in args)
+                axes = frozenset[Axis]().union(*(arg.type.axes for arg in given))
+                done[node] = replace(node, type=replace(node.type, axes=axes), args=given)
+            case Read(arg=arg, index=index):
+                done[node] = read(done.get(arg, arg), node.axis, done.get(index, index))
+    return done.get(root, root)
 
 
 def size_of(node: Node) -> int:

@@ -6,6 +6,9 @@ worlds       what a predicate is where lengths, tokens and inputs are given
 order        causal, look-back, look-ahead
 rows         no empty row
 relations    symmetry, inclusion and equality of masks
-counting     how many pairs: closed forms, and exact numbers at a length
+counting     how many pairs at a length, exactly
+repetition   how many at every length, in closed form
+cuts         the same where a number from outside cuts the tokens in two
+holders      the same where tokens hold flags or labels
 facts        all of these for every attend of a spec
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
@@ -74,11 +74,11 @@ class ClosedForm:
         tail = f" for n >= {self.start}" if self.start > 1 else ""
         if self.period == 1:
             part = self.parts[0]
-            return _text([(part.square, "n^2"), (part.slope, "n"), (part.constant, "")]) + tail
+            return polynomial([(part.square, "n^2"), (part.slope, "n"), (part.constant, "")]) + tail
         terms = self._terms()
         if terms is None:
             return f"{self._leading()}, exactly by n % {self.period}{tail}"
-        text = _text(terms)
+        text = polynomial(terms)
         with_rest = any("r" in name for factor, name in terms if factor)
         return text + (f" with r = n % {self.period}" if with_rest else "") + tail
 
@@ -102,7 +102,7 @@ class ClosedForm:
         """About how many: what all parts share."""
         square = self.parts[0].square
         slope = sum((part.slope for part in self.parts), ZERO) / self.period
-        return "about " + _text([(square, "n^2"), (slope, "n")])
+        return "about " + polynomial([(square, "n^2"), (slope, "n")])
 
 
 def _in_rest(values: Sequence[Fraction]) -> Quadratic | None:
@@ -116,7 +116,7 @@ def _in_rest(values: Sequence[Fraction]) -> Quadratic | None:
     return found if fits else None
 
 
-def _text(terms: Sequence[tuple[Fraction, str]]) -> str:
+def polynomial(terms: Iterable[tuple[Fraction, str]]) -> str:
     """A polynomial over its common denominator: `(n^2 + n)/2`."""
     kept = [(factor, name) for factor, name in terms if factor]
     if not kept:

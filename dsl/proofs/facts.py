@@ -12,6 +12,8 @@ from ..prover import Verdict
 from .asking import TOO_DEEP, Answer, Asker, Example
 from .closed_form import ClosedForm
 from .counting import NotCounted, free_axes, is_all_of_memory, pairs_at
+from .cuts import CutForm, cut_form, has_number
+from .holders import FlagForm, LabelForm, held_form
 from .order import Reach, causal, look_ahead, look_back
 from .pairs import Reader, located
 from .relations import symmetric
@@ -85,6 +87,20 @@ class _Seen:
             NotCounted: there is no closed form.
         """
         return closed_form(self.asker, self.sources, (self.back, self.ahead))
+
+    @cached_property
+    def given(self) -> CutForm | FlagForm | LabelForm:
+        """The number of pairs by what an input holds.
+
+        Raises:
+            NotCounted: there is no closed form.
+        """
+        if len(self.sources) != 1:
+            raise NotCounted("there are several sources")
+        (pairs,) = self.sources
+        if has_number(pairs.there):
+            return cut_form(self.asker, pairs)
+        return held_form(self.asker, pairs)
 
     def fact(self, name: str, answer: Answer, proved: str, refuted: str) -> Fact:
         """An answer in words; `{i}` and `{j}` in those of a refutation are its tokens."""
@@ -203,7 +219,15 @@ def _pairs(seen: _Seen) -> Fact:
     try:
         return Fact("pairs", "proved", f"{seen.form}{_of_heads(seen)}")
     except NotCounted as reason:
-        return Fact("pairs", "unknown", str(reason))
+        return _pairs_given(seen, "pairs", None) or Fact("pairs", "unknown", str(reason))
+
+
+def _pairs_given(seen: _Seen, name: str, length: int | None) -> Fact | None:
+    """How many pairs there are by what an input holds; None where that is not known."""
+    try:
+        return Fact(name, "proved", f"{seen.given.told(length)}{_of_heads(seen)}")
+    except NotCounted:
+        return None
 
 
 def _pairs_at(seen: _Seen, length: int) -> Fact:
@@ -215,7 +239,7 @@ def _pairs_at(seen: _Seen, length: int) -> Fact:
         try:
             count = pairs_at(seen.sources, length)
         except NotCounted as reason:
-            return Fact(name, "unknown", str(reason))
+            return _pairs_given(seen, name, length) or Fact(name, "unknown", str(reason))
     return Fact(name, "proved", f"{count:,}{_of_heads(seen)}", value=count)
 
 

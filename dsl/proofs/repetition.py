@@ -71,6 +71,18 @@ def closed_form(asker: Asker, sources: Sequence[Pairs], reach: Sequence[Reach]) 
 def _of_source(asker: Asker, pairs: Pairs, reach: Sequence[Reach]) -> ClosedForm:
     if pairs.there is TRUE:
         return _of_all(pairs)
+    forms = [
+        of_mask(asker, pairs.query, pairs.keys[0], there, reach) for there in masks_by_head(pairs)
+    ]
+    return reduce(lambda a, b: a.plus(b), forms)
+
+
+def masks_by_head(pairs: Pairs) -> Iterator[Node]:
+    """The mask of each head that differs, where queries and keys are the tokens of x.
+
+    Raises:
+        NotCounted: they are not, or there is more to know than which tokens they are.
+    """
     if not pairs.is_square or pairs.ranges.get(pairs.query) is not pairs.length:
         raise NotCounted("queries and keys are not the tokens of x")
     if any(isinstance(node, Length) for node in walk(pairs.there)):
@@ -78,13 +90,11 @@ def _of_source(asker: Asker, pairs: Pairs, reach: Sequence[Reach]) -> ClosedForm
     free = [axis for axis in pairs.axes[2:] if axis.size is not None]
     if prod(axis.size.value for axis in free if axis.size) > MOST_HEADS:
         raise NotCounted("there are too many heads that differ")
-    forms = []
     for heads in product(*(range(axis.size.value) for axis in free if axis.size)):
         there = pairs.there
         for axis, at in zip(free, heads, strict=True):
             there = substitute(there, axis, number(at))
-        forms.append(_of_mask(asker, pairs.query, pairs.keys[0], there, reach))
-    return reduce(lambda a, b: a.plus(b), forms)
+        yield there
 
 
 def _of_all(pairs: Pairs) -> ClosedForm:
@@ -101,9 +111,14 @@ def _of_all(pairs: Pairs) -> ClosedForm:
     return ClosedForm((Quadratic(*factors),), 0, ())
 
 
-def _of_mask(
-    asker: Asker, query: Axis, key: Axis, there: Node, reach: Sequence[Reach]
+def of_mask(
+    asker: Asker, query: Axis, key: Axis, there: Node, reach: Sequence[Reach] = ()
 ) -> ClosedForm:
+    """The number of pairs under a mask that says for each two tokens whether one is there.
+
+    Raises:
+        NotCounted: none was derived.
+    """
     _counts(query, key, there, 2)  # whether it can be counted at all
     for shape in _shapes(query, key, there, reach):
         is_small = shape.period <= MOST_PERIOD and shape.stop**2 <= MOST_SAMPLED
