@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from ._console import console, fail, print_json, write
+from ._growing import Growing, dims_at, growing, grows
 from ._specs import (
-    Dims,
     check_named,
     compiled_as,
     dims_option,
@@ -35,6 +36,7 @@ Examples:
   attnc bench linear_transformer --dim heads=4 --json
   attnc bench --scaling softmax delta_rule --to 8192
   attnc bench --scaling longformer --dim window=64 --plot growth.png
+  attnc bench --scaling swin --dim size=8 --dim width=64 --dim height=N/64
 """
 COLOURS = {"ok": "green", "more": "red", "less": "yellow", "": "dim"}
 
@@ -82,13 +84,17 @@ def command(
     With --scaling: over N = 512, 1024, .. 16384, with peak memory, exponents of both (fitted over
     N >= 2048), those of the spec's `cost`, and the N from which on it is faster than its dense
     form, forward and with backward. One example, d_model=64 unless --dim says more; medians of timings made in turns.
+
+    A dim that is a part of the length is given as N/64, or N: the height of an image of width 64.
     """
     if plot is not None and not scaling:
         raise click.UsageError("--plot draws what --scaling measures: give both")
     if plot is not None and plot.suffix not in (".png", ".svg", ".pdf"):
         raise click.BadParameter("end it with .png, .svg or .pdf", param_hint="--plot")
     lengths = _lengths(options["first"], options["last"])
-    found = [_sized(name, options["heads"], dict(options["dims"])) for name in specs]
+    given = growing(dict(options["dims"]), lengths if scaling else [options["length"]])
+    first = lengths[0] if scaling else options["length"]
+    found = [_sized(name, options["heads"], given, first) for name in specs]
     _check_device(options["device"])
     from ..measurement.workload import threads as on_threads
 
@@ -100,27 +106,41 @@ def command(
 
 
 class Sized(NamedTuple):
-    """A checked spec under the word of the command line, with the dims to compile it at."""
+    """A checked spec under the word of the command line, with the dims to compile it at.
+
+    first  the length for which it is compiled where none is told
+    """
 
     name: str
     document: Document
-    dims: Dims
+    dims: Growing
+    first: int
 
-    def compiled(self, lowering: Lowering) -> Module:
-        return compiled_as(self.document, self.dims, lowering)
+    def compiled(self, lowering: Lowering, length: int | None = None) -> Module:
+        dims = dims_at(self.dims, self.first if length is None else length)
+        return compiled_as(self.document, dims, lowering)
+
+    def form(self, name: str, lowering: Lowering) -> Form:
+        """A form to be measured, with a module for each length where a dim grows with it."""
+        from ..measurement.scaling import Form
+
+        module = self.compiled(lowering)
+        if not grows(self.dims):
+            return Form(name, module)
+        return Form(name, module, cache(lambda length: self.compiled(lowering, length)))
 
 
-def _sized(name: str, heads: int | None, given: Dims) -> Sized:
+def _sized(name: str, heads: int | None, given: Growing, first: int) -> Sized:
     """The spec with d_model=64 and one head, unless told; its own heads where one cannot be."""
-    dims: Dims = {"d_model": 64, "heads": heads or 1, **given}
-    checked = check_named(name, dims)
+    dims: Growing = {"d_model": 64, "heads": heads or 1, **given}
+    checked = check_named(name, dims_at(dims, first))
     is_free = heads is None and "heads" not in given and name != "-"  # which is read once
     if checked.report.errors and is_free:
         dims = {"d_model": 64, **given}
-        checked = check_named(name, dims)
+        checked = check_named(name, dims_at(dims, first))
     checked.report.raise_errors()
     assert checked.document is not None
-    return Sized(name, checked.document, dims)
+    return Sized(name, checked.document, dims, first)
 
 
 def _lengths(first: int, last: int) -> list[int]:
@@ -170,12 +190,11 @@ def _scaling(
 def _own_and_dense(item: Sized) -> list[Form]:
     """The form that `auto` takes, and the dense one where there is one."""
     from ...compiler.lower import NotLowered
-    from ..measurement.scaling import Form
 
     with plain_refusals():
-        own = Form("auto", item.compiled("auto"))
+        own = item.form("auto", "auto")
     try:
-        return [own, Form("dense", item.compiled("dense"))]
+        return [own, item.form("dense", "dense")]
     except NotLowered:
         return [own]
 
@@ -228,7 +247,7 @@ def _scaling_json(found: dict[str, Scaling], limits: Limits) -> dict[str, Any]:
 
 def _one_json(item: Scaling) -> dict[str, Any]:
     return {
-        "dims": item.own.module.spec.dims,
+        "dims": item.own.at(max(item.own.lengths, default=0)).spec.dims,
         "lowering": item.own.lowering,
         "time": item.time.to_json(),
         "memory": item.memory.to_json(),

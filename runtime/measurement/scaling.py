@@ -40,11 +40,13 @@ class Limits:
 class Form:
     """One compiled form of a spec and what was measured of it, by length.
 
+    sized     its module for a length, where a dim of the spec grows with it
     stopped   why longer inputs were left out
     """
 
     name: str
     module: Module
+    sized: Callable[[int], Module] | None = None
     forward: dict[int, list[float]] = field(default_factory=dict)
     step: dict[int, list[float]] = field(default_factory=dict)
     memory: dict[int, int] = field(default_factory=dict)
@@ -57,7 +59,12 @@ class Form:
     @property
     def lowering(self) -> dict[str, str]:
         """The lowering of each attend and loop, at the longest inputs so far."""
-        return self.module.lowering_at(max(self.lengths, default=1))
+        longest = max(self.lengths, default=0)
+        return self.at(longest).lowering_at(max(longest, 1))
+
+    def at(self, length: int) -> Module:
+        """The module for inputs of a length; 0: that of the first."""
+        return self.module if self.sized is None or not length else self.sized(length)
 
     def median(self, what: str, length: int) -> float:
         """The median of `forward` or `step` in seconds."""
@@ -161,7 +168,7 @@ def _expected(values: Sequence[float]) -> float:
 
 
 def _first(form: Form, length: int, device: str) -> None:
-    work = workload(form.module, length, device)
+    work = workload(form.at(length), length, device)
     form.memory[length] = peak_bytes(work.step, torch.device(device))
     forward, step = work.seconds(work.forward), work.seconds(work.step)
     form.forward[length], form.step[length] = [forward], [step]
@@ -184,7 +191,7 @@ def _fits(form: Form, length: int, end: float) -> bool:
 
 
 def _again(form: Form, length: int, device: str) -> None:
-    work = workload(form.module, length, device)
+    work = workload(form.at(length), length, device)
     form.forward[length].append(work.seconds(work.forward))
     form.step[length].append(work.seconds(work.step))
 

@@ -45,6 +45,31 @@ def test_the_table_of_lowerings_has_ratios() -> None:
     assert "1.00" in shown
 
 
+def test_a_dim_may_grow_with_the_length() -> None:
+    image = ("--dim", "size=2", "--dim", "width=4", "--dim", "height=N/4")
+    result = run_json("bench", "--scaling", "swin", *image, *LENGTHS, *TINY, "--json")
+    found = result["specs"]["swin"]
+    assert [row["length"] for row in found["own"]["lengths"]] == [8, 16, 32]
+    assert found["dims"]["height"] == 8
+    (found,) = run_json("bench", "swin", *image, "--length", "24", *TINY, "--json")
+    assert found["length"] == 24
+
+
+def test_a_dim_that_is_no_part_of_a_length_is_refused() -> None:
+    told = run("bench", "--scaling", "swin", *LENGTHS, *TINY, "--dim", "height=N/3", code=2)
+    assert "`height=N/3` is no whole number at N = 8" in told.stderr
+
+
+def test_a_form_has_a_module_for_each_length() -> None:
+    modules = {
+        n: attnc.compile("swin", size=2, width=4, height=n // 4, heads=1, d_model=8)
+        for n in (8, 16)
+    }
+    form = Form("auto", modules[8], modules.__getitem__)
+    assert scale([form], [8, 16], Limits(repeats=1), silent).own.lengths == [8, 16]
+    assert [form.at(n).spec.dims["height"] for n in (0, 8, 16)] == [2, 2, 4]
+
+
 def test_scaling_gives_time_and_memory_by_length(tmp_path: Path) -> None:
     picture = tmp_path / "growth.png"
     specs = ("delta_rule", "cross_attention")
