@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...dsl.core import Attend, Recur, walk
+from ...dsl.core import Attend, Axis, Recur, walk
 from .. import recurrences
 from ..labels import labels_of
 from ..program import Program, parts_read
@@ -22,7 +22,8 @@ MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ..
 )
 
 
-#: a fixed number of keys below which a kernel gains nothing
+#: a fixed number of keys, or of queries to share what is packed of keys, below which a kernel
+#: gains nothing; of so few queries tiles gain nothing either: they are less than a block
 FEW = 32
 
 
@@ -64,21 +65,26 @@ def _of_attend(
         found = Refusal("it stands inside a loop", node) if in_loop else match(node, program, parts)
         if isinstance(found, Refusal):
             refusals.append((name, found))
-        elif name == asked or (asked == "auto" and _suits(name, found, program)):
+        elif name == asked or (asked == "auto" and _suits(name, found, node, program)):
             return Choice(node.name, name, tuple(refusals), node, found)
     return Choice(node.name, "dense", tuple(refusals), node)
 
 
-def _suits(lowering: str, found: Any, program: Program) -> bool:
+def _suits(lowering: str, found: Any, node: Attend, program: Program) -> bool:
     """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
     long = program.signature.long
     if lowering == "cpu":
-        few = found.key.size is not None and found.key.size.value < FEW
+        few = _is_few(node.query) or _is_few(found.key)
         scattered = long and any(labels_of(found.mask, found.query, found.key).keys)
         return program.signature.fused and not scattered and not few
     if lowering == "sdpa":
         return not long or sdpa.is_streamed(found, program)
-    return lowering != "tiled" or long
+    return lowering != "tiled" or (long and not _is_few(node.query))
+
+
+def _is_few(axis: Axis) -> bool:
+    """Whether an axis has a fixed number of tokens, and a small one."""
+    return axis.size is not None and axis.size.value < FEW
 
 
 def _of_loop(node: Recur, program: Program, asked: str) -> Choice:

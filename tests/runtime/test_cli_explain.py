@@ -48,6 +48,12 @@ def test_the_lowering_is_that_of_the_length(name: str, length: int, lowering: st
     assert [item["lowering"] for item in found["attends"]] == [lowering]
 
 
+def test_a_few_queries_take_neither_kernel_nor_tiles() -> None:
+    small = ("--dim", "d_model=16", "--dim", "heads=2")
+    found = run_json("explain", "star_transformer", "--length", "4096", *small, "--json")
+    assert {item["lowering"] for item in found["attends"]} == {"dense"}
+
+
 def test_what_is_not_taken_for_the_number_of_pairs_is_told() -> None:
     shown = run("explain", "additive", "--length", "64").stdout
     assert "not cpu: a kernel is not worth its making" in shown
