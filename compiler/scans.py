@@ -102,7 +102,9 @@ def _chunks(value: Tensor, dim: int, count: int, size: int) -> Tensor:
 
 
 def _padded(value: Tensor, dim: int, length: int, fill: float) -> Tensor:
-    """Filled up along a dim to a length."""
+    """Filled up along a dim to a length; not copied where it has that length."""
+    if not isinstance(length, torch.SymInt) and length == value.size(dim):
+        return value
     after = [0, 0] * (value.dim() - 1 - dim)
     return torch.nn.functional.pad(value, [*after, 0, length - value.size(dim)], value=fill)
 
