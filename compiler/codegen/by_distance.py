@@ -121,37 +121,28 @@ class ByDistance:
         return self._if_wanted(_COTANGENTS.format(name=self.name, body=body))
 
     def cotangent_room(self) -> Code:
-        """Memory of a thread for the sums of cotangents."""
+        """Memory of a thread for the sums of cotangents: of all distances, and of a batch of tiles."""
         name = self.name
-        return self._if_wanted(f"Room {name}_sums({name}_steady ? {name}_size : GROUP * LD);")
+        size = f"{name}_steady ? {name}_size + WIDTH : 0"
+        return self._if_wanted(f"Room {name}_sums({size}), {name}_near(GROUP * LD);")
 
     def start_unit(self) -> Code:
         """Nothing is summed yet."""
-        name = self.name
-        size = f"({name}_steady ? {name}_size : GROUP * LD)"
-        return self._if_wanted(
-            f"float* const sum_{name} = {name}_sums.at + ({name}_steady ? N - 1 : 0);\n"
-            f"std::fill({name}_sums.at, {name}_sums.at + {size}, 0.0f);"
-        )
+        return self._if_wanted(_START_UNIT.format(name=self.name))
+
+    @property
+    def sum_at(self) -> str:
+        """Where the cotangents of WIDTH pairs are summed, of a group and a batch of tiles."""
+        return f"near_{self.name} + n * LANES + r * {self.name}_step + c * WIDTH"
 
     def add(self, part: str) -> list[str]:
         """Add the cotangents of WIDTH pairs."""
-        at = f"sum_{self.name} + {self.place}"
-        return self._if_wanted(f"store({at}, load({at}) + {part});").splitlines()
+        return self._if_wanted(f"store({self.sum_at}, load({self.sum_at}) + {part});").splitlines()
 
     def end_tiles(self) -> Code:
-        """The cotangents of the pairs of a group and a batch of tiles, where places are not in a row."""
-        at = f"sum_{self.name} + {self.place}"
+        """The sums of a group and a batch of tiles, added to those of all distances or handed on."""
         return self._if_wanted(
-            f"if (!{self.name}_steady)\n"
-            "  for (long n = 0; n < many; ++n) {\n"
-            "    if (kind[n] == EMPTY) continue;\n"
-            "    const long t = t0 + n;\n"
-            f"    {_EACH}{{\n"
-            f"      {self.name}_back({self._tokens()}, load({at}));\n"
-            f"      store({at}, (real){{}});\n"
-            "    }\n"
-            "  }"
+            _END_TILES.format(name=self.name, each=_EACH, at=self.sum_at, tokens=self._tokens())
         )
 
     def end_unit(self) -> Code:
@@ -191,6 +182,25 @@ _FILL = """if ({name}_steady) {{
 _COTANGENTS = """const auto {name}_back = [&](whole row, whole key, real dg) {{
   {body}
 }};"""
+_START_UNIT = """float* const near_{name} = {name}_near.at + ({name}_steady ? GROUP - 1 : 0);
+std::fill({name}_near.at, {name}_near.at + GROUP * LD, 0.0f);
+if ({name}_steady) std::fill({name}_sums.at, {name}_sums.at + {name}_size + WIDTH, 0.0f);"""
+_END_TILES = """if ({name}_steady) {{
+  float* const sums = {name}_sums.at + (t0 * LANES - first + N - GROUP);
+  for (long k = GROUP - count; k < GROUP - 1 + many * LANES; k += WIDTH) {{
+    store(sums + k, load(sums + k) + load({name}_near.at + k));
+    store({name}_near.at + k, (real){{}});
+  }}
+}} else {{
+  for (long n = 0; n < many; ++n) {{
+    if (kind[n] == EMPTY) continue;
+    const long t = t0 + n;
+    {each}{{
+      {name}_back({tokens}, load({at}));
+      store({at}, (real){{}});
+    }}
+  }}
+}}"""
 _END_UNIT = """if ({name}_steady)
   for (long place = from * LANES; place < to * LANES + N - 1; place += WIDTH)
     {name}_back({name}_far(b, place), (whole){{}}, load({name}_sums.at + place));"""

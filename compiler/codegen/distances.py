@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeGuard
 
 from ...dsl.core import Const, Index, Kind, Map, Node, Position, Read, ReadDim
 from ...dsl.elaborate.typing import pointwise
@@ -85,12 +86,19 @@ def _is_of_distance(node: Node, match: Match) -> bool:
     if isinstance(node, Const):
         return True
     grows = _steps(node, match)
-    if grows is None and isinstance(node, Map) and node.op in _COMPARED:
+    if grows is None and _compares(node):
         grows = _steps(pointwise("-", *node.args), match)
     if grows is not None and (grows[0] or grows[1]):
         return grows[0] == -grows[1]
     below = _args(node)
     return bool(below) and all(_is_of_distance(item, match) for item in below)
+
+
+def _compares(node: Node) -> TypeGuard[Map]:
+    """Whether a node is a test of two whole numbers."""
+    if not isinstance(node, Map) or node.op not in _COMPARED:
+        return False
+    return all(arg.type.kind is Kind.INT for arg in node.args)
 
 
 def _steps(node: Node, match: Match) -> tuple[Fraction, Fraction] | None:

@@ -111,7 +111,7 @@ class Writer:
         value, given = made.value(root), self.match.given
         if given is not None:
             made.lines.append(f"const mask alive = (mask)({made.value(given)} > -INF);")
-            if given is not root:
+            if given is not root or self.match.weight is not None:
                 value = f"choose(alive, {value}, all({self.absent()}))"
         made.lines.append(f"const real s = {value};")
         return root

@@ -66,7 +66,10 @@ class Run:
             wide = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
             bound = max(1, weight.shape[-1] if weight.dim() == 2 and "." in name else 1)
             self.leaves[f"w:{name}"] = wide * bound**-0.5
+        unread = {*INPUTS} - {*self.plain.argument_names}  # folding may leave inputs out
         for name, value in self.item.call().items():
+            if name in unread:
+                continue
             is_real = isinstance(value, Tensor) and value.is_floating_point()
             (self.leaves if is_real else self.call)[name] = value
 

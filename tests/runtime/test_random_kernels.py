@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import fuzz.campaign
@@ -36,6 +37,7 @@ def spec(
     return Drawn(0, (part,), apart=True, dims=dims, shared=shared, **sizes)
 
 
+GROUPS = {"q": "h, d_head", "k": "g, d_head", "v": "g, d_value", "g": "g"}
 #: what a failure taught, by name
 ONCE_WRONG = {
     "the only key of a steep row": spec("3000 * dot(q - k, k - q)", "j == i + 20"),
@@ -69,6 +71,14 @@ ONCE_WRONG = {
     ),
     "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
     "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
+    "absent, by its own weight": spec("log(relu(dot(q, k)))", normalize="s"),
+    "bools that are compared": spec("dot(q, k)", "(i > j) == (j % 2 == 0)"),
+    "a prior of groups of heads": replace(
+        spec("dot(q, k)", normalize="by_key * softmax(s, j)"), shared=GROUPS
+    ),
+    "a long sum over distances": spec(
+        "tanh(by_head * (i - j) / 9) * dot(q, k)", normalize="exp(-abs(s))", queries=255, keys=255
+    ),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
     "a learned slope": spec("leaky_relu(dot(q, k), by_key) + dot(u, leaky_relu(q + k, u))"),
     "one key, of which only lse has a gradient": spec(
