@@ -51,6 +51,10 @@ OPERATORS = frozenset(
 )
 
 
+#: numbers of a matrix that all pairs share: its gradient is summed for each lane, in the second cache
+LARGEST_LAYER = 4096
+
+
 @dataclass(frozen=True)
 class Leaf:
     """An array that a kernel reads.
@@ -266,6 +270,8 @@ class _Matcher:
         """A matrix that all pairs of a head share, times a vector of each pair."""
         if len(node.right.type.dims) != 1 or self._leaf(node.left, node.left).domain != "head":
             raise _Unfit(Refusal("a product of more than vectors is taken for every pair", node))
+        if self.leaves[node.left].width > LARGEST_LAYER:
+            raise _Unfit(Refusal("a product with a large matrix is taken for every pair", node))
         self._scalar(node.right, feature=True)
         self.layers[node] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attnc
 import pytest
 from accuracy import is_accurate
 from agreement import compiled, setting
@@ -37,3 +38,10 @@ def test_float32_is_as_accurate_as_the_reference(case: Case) -> None:
         pytest.skip("an attend has no kernel")
     for shape in case.shapes:
         is_accurate(setting(case, shape, "cpu"))
+
+
+def test_large_layers_of_pairs_are_left_to_other_lowerings() -> None:
+    dims = {"d_model": 32, "heads": 2, "d_down": 128}
+    with pytest.raises(LoweringRefused, match="large matrix"):
+        attnc.compile("neural_attention_code", lowering="cpu", **dims).prepare()
+    attnc.compile("neural_attention_code", **dims).prepare()
