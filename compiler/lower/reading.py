@@ -110,6 +110,9 @@ def read_at(e: Dense, arg: Value, axis: Axis, index: Value, checked: bool) -> Va
 def read_dim(e: Dense, node: ReadDim) -> Value:
     """The argument read along its first feature dim."""
     arg, index = e.lower(node.arg), e.lower(node.index)
+    if index.is_number:
+        made = e.method("select", arg.node, len(arg.axes), index.node)
+        return Value(made, arg.axes, arg.dims - 1, arg.wide)
     if not arg.axes:
         made = e.call(ops.take, arg.node, e.tensor(index), False)
         return Value(made, index.axes, index.dims + arg.dims - 1, arg.wide)
