@@ -81,9 +81,8 @@ class Forward(Writer):
     def packs(self, item: Held) -> list[str]:
         """Memory for the keys of all heads."""
         k = item.place
-        size = "STEPS * PADDED" if k == 0 else f"{item.steps} * LANES"
         slots = f"a{k}.slots(B, H)"
-        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * {size});"]
+        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * {_tile(item)});"]
         if item.in_mask:
             found.append(f"const Pack<Span> s{k}({slots}, tiles);")
         return found
@@ -92,8 +91,7 @@ class Forward(Writer):
         """Pack the keys of all heads, each tile by one thread."""
         k = item.place
         at = f"a{k}.of_slot(slot, H)"
-        size = "STEPS * PADDED" if k == 0 else f"{item.steps} * LANES"
-        to = f"p{k}.of(slot) + t * {size}"
+        to = f"p{k}.of(slot) + t * {_tile(item)}"
         if k == 0:
             span = f"a{k}.by_key, VALUE, t * LANES, keys_of(t, M), LANES"
             load = f"stacked({to}, PADDED, {at}, {span});"
@@ -127,6 +125,11 @@ class Forward(Writer):
             case "row":
                 return []
         return [f"const {item.stored}* const x{k} = a{k}.of(b, h);"]
+
+
+def _tile(item: Held) -> str:
+    """How many numbers of a leaf a tile of keys has; the values stand key by key."""
+    return f"{item.steps} * LANES" if item.place else "STEPS * PADDED"
 
 
 _SUM_PACKING = """#pragma omp for

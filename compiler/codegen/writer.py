@@ -52,14 +52,15 @@ class Writer:
     def blocks(self) -> dict[str, Any]:
         """What the template is filled with."""
         rows = [item for item in self.held if item.leaf.domain == "row"]
+        prior = self.match.prior
         return {
             "value": self.held[0].leaf,
             "count": len(self.held),
             "softmax": self.match.weight is None,
             "kept": self.kept(),
             "prior": self.prior(),
-            "of_weighed": self.share("of_weighed"),
-            "of_all": self.share("of_all"),
+            "of_weighed": Code("" if prior is None else number(prior.of_weighed)),
+            "of_all": Code("" if prior is None else number(prior.of_all)),
             "arrays": lines_of(item.array() for item in self.held),
             "factors": lines_of(item.factor for item in self.held),
             "row_loads": lines_of(
@@ -159,11 +160,6 @@ class Writer:
         made = self.pairs("p")
         value = made.value(self.match.prior.node)
         return Code(f"{made.code}\nconst real m = {value};")
-
-    def share(self, name: str) -> Code:
-        """How much of a sum weights are divided by."""
-        prior = self.match.prior
-        return Code("" if prior is None else number(getattr(prior, name)))
 
     def kept(self) -> Code:
         """What dropout makes of weights of 1, for WIDTH pairs; empty where there is none."""

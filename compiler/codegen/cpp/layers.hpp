@@ -2,40 +2,34 @@
 // registers.
 #define LAYER_ROWS 4
 
-// y = W x, W of M rows.
-template <int M, int N, int R, class T>
-INLINE void layer_rows(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
+// R of y[e] = sum over COUNT d of w[e ROW + d STEP] x[d].
+template <int R, int COUNT, int ROW, int STEP, class T>
+INLINE void layer_block(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
   real made[R][COLS] = {};
-  for (long d = 0; d < N; ++d)
+  for (long d = 0; d < COUNT; ++d)
     for (int e = 0; e < R; ++e)
-      for (int c = 0; c < COLS; ++c) made[e][c] += all(w[e * N + d]) * x[d][c];
+      for (int c = 0; c < COLS; ++c) made[e][c] += all(w[e * ROW + d * STEP]) * x[d][c];
   for (int e = 0; e < R; ++e)
     for (int c = 0; c < COLS; ++c) y[e][c] = made[e][c];
 }
 
+template <int ROWS_ALL, int COUNT, int ROW, int STEP, class T>
+INLINE void layer_product(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
+  long e = 0;
+  for (; e + LAYER_ROWS <= ROWS_ALL; e += LAYER_ROWS) layer_block<LAYER_ROWS, COUNT, ROW, STEP>(y + e, w + e * ROW, x);
+  for (; e < ROWS_ALL; ++e) layer_block<1, COUNT, ROW, STEP>(y + e, w + e * ROW, x);
+}
+
+// y = W x, W of M rows.
 template <int M, int N, class T>
 INLINE void layer(real (*y)[COLS], const T* w, const real (*x)[COLS]) {
-  long e = 0;
-  for (; e + LAYER_ROWS <= M; e += LAYER_ROWS) layer_rows<M, N, LAYER_ROWS>(y + e, w + e * N, x);
-  for (; e < M; ++e) layer_rows<M, N, 1>(y + e, w + e * N, x);
+  layer_product<M, N, N, 1>(y, w, x);
 }
 
 // dx = W^T dy.
-template <int M, int N, int R, class T>
-INLINE void layer_columns(real (*dx)[COLS], const T* w, const real (*dy)[COLS]) {
-  real made[R][COLS] = {};
-  for (long e = 0; e < M; ++e)
-    for (int d = 0; d < R; ++d)
-      for (int c = 0; c < COLS; ++c) made[d][c] += all(w[e * N + d]) * dy[e][c];
-  for (int d = 0; d < R; ++d)
-    for (int c = 0; c < COLS; ++c) dx[d][c] = made[d][c];
-}
-
 template <int M, int N, class T>
 INLINE void layer_back(real (*dx)[COLS], const T* w, const real (*dy)[COLS]) {
-  long d = 0;
-  for (; d + LAYER_ROWS <= N; d += LAYER_ROWS) layer_columns<M, N, LAYER_ROWS>(dx + d, w + d, dy);
-  for (; d < N; ++d) layer_columns<M, N, 1>(dx + d, w + d, dy);
+  layer_product<N, M, 1, N>(dx, w, dy);
 }
 
 // dW += dy x^T, lane by lane.
