@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..dsl.operators import POINTWISE
+from ..dsl.operators import COMPARISONS, POINTWISE
 from . import torch_ops as ops
 
 _INFIX: dict[str, Callable[..., Any]] = {
@@ -19,12 +19,7 @@ _INFIX: dict[str, Callable[..., Any]] = {
     "//": ops.floor_divide,
     "%": ops.modulo,
     "**": ops.power,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
+    **COMPARISONS,
     "and": operator.and_,
     "or": operator.or_,
     "neg": operator.neg,

@@ -13,6 +13,7 @@ from typing import Any
 
 from .affine import Atom
 from .core import Axis, Const, Fill, Index, Kind, KvHead, Map, Node, Position, Read
+from .operators import COMPARISONS
 from .predicates import Translator
 
 
@@ -42,12 +43,7 @@ OVERLOADED: dict[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
+    **COMPARISONS,
     "detach": lambda a: a,
     "as_ref": lambda a: a,
 }

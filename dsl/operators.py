@@ -5,8 +5,10 @@ Adding an operator is adding a row. The torch meaning is a name, resolved by the
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Rule = Literal["real", "numeric", "divide", "compare", "equal", "logic", "where", "cast", "as_ref"]
 
@@ -103,4 +105,14 @@ SYMBOLS = frozenset(name for name in POINTWISE if not name[0].isalpha()) | {
     "and",
     "or",
     "as_ref",
+}
+
+#: tests of two numbers, by what Python has for them; of tensors and of terms of z3, too
+COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
 }

@@ -19,10 +19,8 @@ from typing import TypeGuard
 
 from ...dsl.core import Const, Index, Kind, Map, Node, Position, Read, ReadDim
 from ...dsl.elaborate.typing import pointwise
+from ...dsl.operators import COMPARISONS
 from ..matching.fused import Match
-
-#: a test of two numbers is one of their difference
-_COMPARED = frozenset(("<", "<=", ">", ">=", "==", "!="))
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ def _is_of_distance(node: Node, match: Match) -> bool:
 
 
 def _compares(node: Node) -> TypeGuard[Map]:
-    """Whether a node is a test of two whole numbers."""
-    if not isinstance(node, Map) or node.op not in _COMPARED:
+    """Whether a node is a test of two whole numbers, which is one of their difference."""
+    if not isinstance(node, Map) or node.op not in COMPARISONS:
         return False
     return all(arg.type.kind is Kind.INT for arg in node.args)
 

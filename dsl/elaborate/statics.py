@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from .. import sizes, syntax
+from ..operators import COMPARISONS
 from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
@@ -34,14 +35,6 @@ _NUMBERS: dict[str, Callable[..., float]] = {
     "//": operator.floordiv,
     "%": operator.mod,
     "**": operator.pow,
-}
-_COMPARES: dict[str, Callable[..., bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
 }
 _SIZES: dict[str, Callable[[Size, Size], Size]] = {
     "+": operator.add,
@@ -125,7 +118,7 @@ def _compare(expr: syntax.Compare, name: Callable[[syntax.Name], Static]) -> boo
     bare = [value.value if isinstance(value, Size) else value for value in plain]
     pairs = zip(expr.ops, bare, bare[1:], strict=False)
     try:
-        return all(_COMPARES[op](a, b) for op, a, b in pairs)
+        return all(COMPARISONS[op](a, b) for op, a, b in pairs)
     except TypeError:
         raise NotStatic(expr.span, "these cannot be compared") from None
 

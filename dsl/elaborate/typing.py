@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterable
 
 from ..core import Axis, Const, Fill, Kind, KvHead, Map, Node, Read, Type
-from ..operators import POINTWISE, Pointwise
+from ..operators import COMPARISONS, POINTWISE, Pointwise
 from ..sizes import Size
 
 INT, REAL, BOOL = Kind.INT, Kind.REAL, Kind.BOOL
@@ -189,12 +189,7 @@ _FOLDS: dict[str, Callable[..., bool | int | float]] = {
     "//": operator.floordiv,
     "%": operator.mod,
     "**": operator.pow,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
+    **COMPARISONS,
     "not": operator.not_,
     "min": min,
     "max": max,
