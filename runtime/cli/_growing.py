@@ -12,6 +12,8 @@ import click
 from ._specs import Dims
 
 _FORM = re.compile(r"N(?:\s*/\s*([1-9]\d*))?")
+#: what is meant as such a part; other dims are words, too
+_MEANT = re.compile(r"N\s*(\W|$)")
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,16 @@ def growing(dims: Dims, lengths: Sequence[int]) -> Growing:
     """The dims, those of the form `N/64` or `N` as parts of the length.
 
     Raises:
-        click.BadParameter: a length has no such part.
+        click.BadParameter: a length has no such part, or what follows `N` is not understood.
     """
     found: dict[str, bool | int | float | str | Part] = dict(dims)
     for name, value in dims.items():
-        match = _FORM.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
+        if not isinstance(value, str) or not _MEANT.match(value):
             continue
+        match = _FORM.fullmatch(value)
+        if match is None:
+            problem = f"`{name}={value}` is no part of the length: write `N`, or `N/64`"
+            raise click.BadParameter(problem, param_hint="--dim")
         part = Part(int(match[1] or 1))
         for length in lengths:
             if length % part.of:

@@ -58,6 +58,8 @@ def test_a_dim_may_grow_with_the_length() -> None:
 def test_a_dim_that_is_no_part_of_a_length_is_refused() -> None:
     told = run("bench", "--scaling", "swin", *LENGTHS, *TINY, "--dim", "height=N/3", code=2)
     assert "`height=N/3` is no whole number at N = 8" in told.stderr
+    told = run("bench", "--scaling", "swin", *LENGTHS, *TINY, "--dim", "height=N/0", code=2)
+    assert "`height=N/0` is no part of the length: write `N`, or `N/64`" in told.stderr
 
 
 def test_a_form_has_a_module_for_each_length() -> None:
