@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 
@@ -9,6 +10,10 @@ import attnc
 import torch
 from references.case import Case, Shape
 from torch import Tensor
+
+
+#: modules by case and lowering: checking a spec takes longer than most tests of it
+_COMPILED: dict[tuple[str, str], attnc.Module] = {}
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,13 @@ def loaded(text: str) -> attnc.Spec:
 
 def compiled(case: Case, lowering: str = "auto") -> attnc.Module:
     """The module of a case in float64, with weights drawn so that each of them matters."""
+    key = case.name, lowering
+    if key not in _COMPILED:
+        _COMPILED[key] = _drawn(case, lowering)
+    return deepcopy(_COMPILED[key])
+
+
+def _drawn(case: Case, lowering: str) -> attnc.Module:
     module = attnc.compile(loaded(case.spec), lowering=lowering, **case.dims)
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():

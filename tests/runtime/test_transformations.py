@@ -10,7 +10,7 @@ from collections.abc import Callable
 import attnc
 import pytest
 import torch
-from agreement import Setting, loaded, results, setting
+from agreement import Setting, compiled, loaded, results, setting
 from references import CASES, Case
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
@@ -89,8 +89,7 @@ def test_autocast_and_half_precision_give_finite_results(item: Setting) -> None:
 
 def of_x(item: Setting) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """The dense form as a function of x."""
-    module = attnc.compile(loaded(item.case.spec), lowering="dense", **item.case.dims)
-    module = module.double().eval()
+    module = compiled(item.case, "dense")
     module.load_state_dict(item.module.state_dict())
     inputs = call_of(item)
     x = item.inputs["x"].detach()
