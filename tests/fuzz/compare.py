@@ -10,7 +10,7 @@ from typing import Any
 
 import attnc
 import torch
-from attnc.runtime.module import LoweringRefused, Module
+from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
 from torch import Tensor
 
@@ -54,7 +54,8 @@ class Run:
     call: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.plain = self._compiled("dense")
+        spec = attnc.loads(self.item.text)
+        self.plain = attnc.compile(spec, lowering="dense", **self.item.dims).eval()
         for lowering in self.lowerings:
             try:
                 self.made[lowering] = self._compiled(lowering)
@@ -74,8 +75,8 @@ class Run:
             (self.leaves if is_real else self.call)[name] = value
 
     def _compiled(self, lowering: Any) -> Module:
-        spec = attnc.loads(self.item.text)
-        module = attnc.compile(spec, lowering=lowering, **self.item.dims).eval()
+        """Another lowering of the spec, which is not checked again."""
+        module = Module(self.plain.spec, Options(lowering)).eval()
         module.prepare()
         return module
 
