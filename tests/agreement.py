@@ -11,7 +11,6 @@ import torch
 from references.case import Case, Shape
 from torch import Tensor
 
-
 #: modules by case and lowering: checking a spec takes longer than most tests of it
 _COMPILED: dict[tuple[str, str], attnc.Module] = {}
 
