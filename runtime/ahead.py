@@ -9,7 +9,7 @@ from ..compiler.program import OFFSETS, Signature
 from .kernels.ahead import Text
 from .kernels.attend import FusedAttend
 from .kernels.launch import texts
-from .module import Module, _optional
+from .module import Module
 
 
 def needed(module: Module, given: Iterable[frozenset[str]], backward: bool) -> list[Text]:
@@ -43,7 +43,7 @@ def _attends(module: Module, signature: Signature) -> Iterator[FusedAttend]:
         for node in made.lowered.graph.nodes:
             inner = module.get_submodule(node.target) if node.op == "call_module" else None
             if isinstance(inner, Module):
-                yield from _attends(inner, inner._signature(_optional(node.kwargs, inner)))
+                yield from _attends(inner, inner._signature(inner._arguments.signs(node.kwargs)))
 
 
 def _of_any_length(module: Module, signature: Signature) -> Iterator[Signature]:

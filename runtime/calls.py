@@ -15,7 +15,6 @@ from ..compiler.program import Signature
 from ..compiler.tracing import is_exported, is_transformed
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
-from .lengths import LONG, MANY
 
 if TYPE_CHECKING:
     from .module import Compiled, Module
@@ -27,13 +26,14 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
         return signature
     if is_transformed():
         return replace(signature, plain=True)
-    pairs = _pairs(module, given)
-    if pairs < MANY:
+    sizes = _sizes(module, given)
+    if sizes is None:
         return signature
-    fused = module._has_kernels and _fits(*given.values())
-    if pairs < LONG:
-        return replace(signature, fused=fused)
-    return replace(signature, long=True, fused=fused)
+    work, (_, queries, keys) = module._work, sizes
+    fused = module._has_kernels and work.is_fused(*sizes) and _fits(*given.values())
+    if work.is_long(queries, keys):
+        return replace(signature, long=True, fused=fused)
+    return replace(signature, fused=True) if fused else signature
 
 
 def graph(module: Module, signature: Signature) -> Compiled:
@@ -83,15 +83,24 @@ def without_kernels(module: Module, signature: Signature, error: KernelError) ->
     return replace(signature, fused=False)
 
 
-def _pairs(module: Module, given: Mapping[str, Any]) -> int:
-    """How many pairs decide the lowering; 0 where there are no numbers by which to choose tiles."""
+def _sizes(module: Module, given: Mapping[str, Any]) -> tuple[int, int, int] | None:
+    """Examples, queries and keys of a call; None where no numbers are known."""
     core = module.options.core
     place, tokens = (2, module.spec.project) if core else (1, ("x", "context"))
     known = [given[name] for name in tokens if name in given]
-    if not torch.compiler.is_compiling() and any(v.is_meta or is_fake(v) for v in known):
-        return 0
-    lengths = [value.size(place) for value in known if value.dim() > place]
-    return max(lengths) * lengths[0] if lengths else 0
+    if not torch.compiler.is_compiling() and any(_is_unknown(value) for value in known):
+        return None
+    known = [value for value in known if value.dim() > place]
+    if not known:
+        return None
+    queries, *others = (value.size(place) for value in known)
+    keys = next((count for count in others if count != queries), queries)
+    return known[0].size(0), queries, keys
+
+
+def _is_unknown(value: Tensor) -> bool:
+    """Whether an array has a shape but no numbers."""
+    return value.is_meta or (type(value) not in (Tensor, nn.Parameter) and is_fake(value))
 
 
 def _has_fitting_parameters(module: Module) -> bool:

@@ -1,16 +1,89 @@
-"""How many queries and keys the specs inside a spec are called with."""
+"""How many queries and keys the specs inside a spec are called with, and what pays for so many."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..dsl.core import Node, TypedSpec, Use, walk
+from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
 
 #: pairs of queries and keys from which on attends without a fused function go in tiles
 LONG = 1 << 20
-#: pairs from which on a kernel is generated for an attend
+#: numbers of all pairs, heads and examples from which on a kernel is generated for an attend
 MANY = 1 << 16
+#: queries and keys below which products of them are as fast in operations of torch
+FEW = 48
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a spec does for each pair of a query and a key.
+
+    heads      how many there are
+    features   the most numbers of a pair and head that the plain form makes on the way to a score
+    crossed    whether all keys are tokens of the context
+    """
+
+    heads: int
+    features: int
+    crossed: bool
+
+    def is_long(self, queries: int, keys: int) -> bool:
+        """Whether there are so many pairs that tiles pay; keys: the context's, or the queries'."""
+        return queries * self._most(queries, keys) >= LONG
+
+    def is_fused(self, examples: int, queries: int, keys: int) -> bool:
+        """Whether there are so many numbers that a kernel is worth its making."""
+        most = self._most(queries, keys)
+        # branches, which torch.compile takes by a guard where sizes are symbols
+        if self.features == 1 and min(queries, most) < FEW:
+            return False
+        if examples * self.heads * self.features * queries * most < MANY:  # noqa: SIM103
+            return False
+        return True
+
+    def _most(self, queries: int, keys: int) -> int:
+        """The most keys that an attend may have."""
+        return keys if self.crossed else max(queries, keys)
+
+
+def work_of(spec: TypedSpec) -> Work:
+    """That of all attends of a spec, those of specs inside left out."""
+    attends = [node for node in walk(*_roots(spec)) if isinstance(node, Attend)]
+    sources = [(source, node) for node in attends for source in node.sources]
+    heads = (
+        math.prod(
+            axis.size.value
+            for axis in node.type.axes
+            if axis.role in ("head", "group") and axis.size is not None
+        )
+        for node in attends
+    )
+    axes = {axis.base or axis.name for source, _ in sources for axis in source.axes}
+    return Work(
+        max(heads, default=1),
+        max((_features(source, node) for source, node in sources), default=1),
+        axes == {"context"},
+    )
+
+
+def _features(source: AttendSource, attend: Attend) -> int:
+    """The most features that anything has which is made of each pair on the way to its score."""
+    keys = frozenset(source.axes)
+    of_pairs = (
+        node
+        for node in walk(source.score)
+        if attend.query in node.type.axes and keys & node.type.axes
+    )
+    return max((math.prod(dim.value for dim in node.type.dims) for node in of_pairs), default=1)
+
+
+def _roots(spec: TypedSpec) -> Iterator[Node]:
+    yield from spec.outputs.values()
+    yield from spec.updates.values()
+    for loss in spec.losses.values():
+        yield loss.value
 
 
 @dataclass(frozen=True)
@@ -25,16 +98,12 @@ class Called:
     @property
     def is_long(self) -> bool:
         """Whether there are so many pairs that tiles pay."""
-        return self.pairs >= LONG
+        return work_of(self.spec).is_long(self.queries, self.keys)
 
     @property
     def is_fused(self) -> bool:
-        """Whether there are so many pairs that a kernel is worth its making."""
-        return self.pairs >= MANY
-
-    @property
-    def pairs(self) -> int:
-        return self.queries * max(self.queries, self.keys)
+        """Whether a kernel is worth its making, for one example."""
+        return work_of(self.spec).is_fused(1, self.queries, self.keys)
 
 
 def called(spec: TypedSpec, queries: int, keys: int) -> Iterator[Called]:
@@ -44,9 +113,7 @@ def called(spec: TypedSpec, queries: int, keys: int) -> Iterator[Called]:
     """
     yield Called("", spec, queries, keys)
     sizes = {"x": queries, "context": keys}
-    losses = (loss.value for loss in spec.losses.values())
-    nodes = walk(*spec.outputs.values(), *spec.updates.values(), *losses)
-    uses = {node.name: node for node in nodes if isinstance(node, Use)}
+    uses = {node.name: node for node in walk(*_roots(spec)) if isinstance(node, Use)}
     for name, node in uses.items():
         given = dict(zip(node.keys, node.args, strict=True))
         x = _count(given.get("x"), sizes, queries)

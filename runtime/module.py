@@ -15,12 +15,11 @@ from torch import Tensor, fx, nn
 
 from ..compiler.lower import Choice, Lowered, attends_of, lower
 from ..compiler.passes import run_passes
-from ..compiler.program import OFFSETS, VALIDITY, Program, Signature
+from ..compiler.program import Program, Signature
 from ..dsl.core import (
     Attend,
     Draw,
     Dropout,
-    InputInfo,
     Linear,
     LossInfo,
     Node,
@@ -34,9 +33,11 @@ from ..dsl.core import (
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
 from . import calls, initial
+from .arguments import ArgumentMistake, Arguments, positional
 from .explanation import chosen, explain
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
+from .lengths import work_of
 
 if TYPE_CHECKING:
     from .sparsity import Sparsity
@@ -66,10 +67,6 @@ class LoweringRefused(ValueError):
     """The lowering that was asked for by name does not fit the spec."""
 
 
-class ArgumentMistake(TypeError):
-    """A call does not fit the spec: an unknown name, a missing input, a wrong shape."""
-
-
 @dataclass
 class Compiled:
     """One signature: its program, its graph, and the function made of it."""
@@ -97,6 +94,7 @@ class Module(nn.Module):
         self._compiled: dict[Signature, Compiled] = {}
         self._traced: dict[str, Any] = {}
         self._has_kernels = True
+        self._work = work_of(spec)
         self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}
@@ -112,6 +110,14 @@ class Module(nn.Module):
         )
         self._params = {node.name for node in nodes if isinstance(node, Param)}
         self._needed_streams = self._find_needed_streams()
+        self._arguments = Arguments(
+            spec,
+            core=self.options.core,
+            read=self._params,
+            needs_context=self._needs_context,
+            streams=self._needed_streams,
+            draws={node.name for node in nodes if isinstance(node, Draw)},
+        )
         self._build(nodes)
 
     # -- parameters -------------------------------------------------------------------------
@@ -234,7 +240,7 @@ class Module(nn.Module):
             inner = self.get_submodule(node.target) if node.op == "call_module" else None
             if isinstance(inner, Module):
                 mode, inner.training = inner.training, self.training
-                signature = inner._signature(_optional(node.kwargs, inner))
+                signature = inner._signature(inner._arguments.signs(node.kwargs))
                 inner._prepare_inside(inner.compiled(signature))
                 inner.training = mode
 
@@ -341,15 +347,7 @@ class Module(nn.Module):
     @property
     def argument_names(self) -> tuple[str, ...]:
         """The positional arguments of `forward`, in order."""
-        if self.options.core:
-            names = [name for name in self.spec.project if name in self._params]
-            return (*names, *self.spec.inputs)
-        lead = [name for name in ("x", "context") if name in self._params or name == "x"]
-        if "x" not in self._params and not self._needs_context:
-            lead = []
-        elif "x" in lead:
-            lead = ["x", "context"]
-        return (*lead, *self.spec.inputs)
+        return self._arguments.names
 
     def forward(self, x: Any = None, context: Any = None, *more: Any, **inputs: Any) -> Any:
         """The results of the spec: one tensor, or a dict where `out` is a map.
@@ -370,8 +368,8 @@ class Module(nn.Module):
             ArgumentMistake: an unknown name, a missing input, a wrong shape or dtype.
         """
         call_seed = inputs.pop("call_seed", None)
-        given = self._bind(_positional(x, context, *more), inputs)
-        signature = calls.sized(self, given, self._signature(_optional(given, self)))
+        given = self._arguments.bound(positional(x, context, *more), inputs)
+        signature = calls.sized(self, given, self._signature(self._arguments.signs(given)))
         compiled = calls.graph(self, signature)
         try:
             made = compiled.function(self, *self._values(compiled.names, given, call_seed))
@@ -388,96 +386,6 @@ class Module(nn.Module):
         self._losses = {k[5:]: made.pop(k) for k in list(made) if k.startswith("loss.")}
         self._updates = {k[7:]: made.pop(k) for k in list(made) if k.startswith("update.")}
         return made["x"] if tuple(made) == ("x",) else made
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        names = self.argument_names
-        if len(args) > len(names):
-            raise ArgumentMistake(
-                f"`{self.spec.name}` takes {len(names)} positional argument(s): {', '.join(names)}"
-            )
-        given = {name: value for name, value in zip(names, args, strict=False) if value is not None}
-        inject = kwargs.pop("inject", None) or {}
-        known = {*names, "context", *self.spec.streams, *VALIDITY, *OFFSETS}
-        for name, value in kwargs.items():
-            if name not in known:
-                hint = closest(name, tuple(known))
-                raise ArgumentMistake(
-                    f"`{self.spec.name}` takes no argument `{name}`"
-                    + (
-                        f"; did you mean `{hint}`?"
-                        if hint
-                        else f"; it takes {', '.join(sorted(known))}"
-                    )
-                )
-            if name in given:
-                raise ArgumentMistake(f"`{name}` is given twice")
-            given[name] = value
-        given = {name: value for name, value in given.items() if value is not None}
-        for name, value in inject.items():
-            given.update(self._injected(name, value))
-        self._check(given)
-        return given
-
-    def _injected(self, name: str, value: Tensor) -> dict[str, Tensor]:
-        if name in self.spec.bindings:
-            return {f"inject:{name}": value}
-        if any(isinstance(n, Draw) and n.name == name for n in walk(*self._roots.values())):
-            return {f"inject:{name}": value}
-        hint = closest(name, tuple(self.spec.bindings))
-        raise ArgumentMistake(
-            f"there is no binding `{name}` to inject"
-            + (f"; did you mean `{hint}`?" if hint else "")
-        )
-
-    def _check(self, given: Mapping[str, Any]) -> None:
-        spec = self.spec
-        if self.options.core:
-            needed = [name for name in spec.project if name in self._params]
-        else:
-            needed = ["x"] if ("x" in self._params or self._needs_context) else []
-        for info in spec.inputs.values():
-            if info.default is None and info.name in self._params:
-                needed.append(info.name)
-        needed += self._needed_streams
-        for name in needed:
-            if name not in given:
-                raise ArgumentMistake(f"`{spec.name}` needs the argument `{name}`")
-        if spec.same_context and "context" in given:
-            raise ArgumentMistake(
-                f"`{spec.name}` attends to its own tokens (`context: same`): do not give a context"
-            )
-        if spec.memory and self._needs_context and "context" not in given and not self.options.core:
-            raise ArgumentMistake(f"`{spec.name}` attends to a memory: give `context`")
-        width = spec.dims.get("d_model")
-        for name in ("x", "context"):
-            value = given.get(name)
-            if value is not None and not self.options.core and value.dim() != 3:
-                raise ArgumentMistake(
-                    f"`{name}` is (batch, length, d_model); this has shape {tuple(value.shape)}"
-                )
-            if value is not None and not self.options.core and value.shape[-1] != width:
-                raise ArgumentMistake(
-                    f"`{name}` has width {value.shape[-1]}; the spec was compiled for d_model={width}"
-                )
-        for info in spec.inputs.values():
-            if isinstance(given.get(info.name), Tensor):
-                _check_input(info, given[info.name])
-        if not torch.compiler.is_compiling():
-            self._check_ranges(given)
-
-    def _check_ranges(self, given: Mapping[str, Any]) -> None:
-        for info in self.spec.inputs.values():
-            value = given.get(info.name)
-            if info.bounds is None or value is None or not isinstance(value, Tensor):
-                continue
-            if value.device.type != "cpu" or not value.numel():
-                continue
-            low, high = int(value.min()), int(value.max())
-            if low < info.bounds[0] or high > info.bounds[1]:
-                raise ArgumentMistake(
-                    f"`{info.name}` lies in {info.bounds[0]} .. {info.bounds[1]}; "
-                    f"this has {low} .. {high}"
-                )
 
     def _values(
         self, names: tuple[str, ...], given: Mapping[str, Any], call_seed: int | None
@@ -553,8 +461,8 @@ class Module(nn.Module):
 
         Index axes come in the order batch, heads, others, tokens; feature dims last.
         """
-        given = self._bind((), call)
-        signature = self._signature(_optional(given, self), tuple(names))
+        given = self._arguments.bound((), call)
+        signature = self._signature(self._arguments.signs(given), tuple(names))
         compiled = self.compiled(signature)
         made = compiled.function(self, *self._values(compiled.names, given, 0))
         return made if isinstance(made, dict) else {names[0]: made}
@@ -635,26 +543,6 @@ class Module(nn.Module):
         return state
 
 
-def _check_input(info: InputInfo, value: Tensor) -> None:
-    """An input has the kind and the axes that the spec declares."""
-    kind = "real" if value.is_floating_point() else "bool" if value.dtype is torch.bool else "int"
-    if kind != info.type.kind.value:
-        raise ArgumentMistake(f"`{info.name}` is {info.type.kind.value}; this is {value.dtype}")
-    layout = [axis.name for axis in info.type.ordered] + [str(dim) for dim in info.type.dims]
-    if value.dim() != len(layout):
-        raise ArgumentMistake(
-            f"`{info.name}` has the dims ({', '.join(layout)}); this has shape {tuple(value.shape)}"
-        )
-
-
-def _positional(*args: Any) -> tuple[Any, ...]:
-    """The arguments that were given by place."""
-    count = len(args)
-    while count and args[count - 1] is None:
-        count -= 1
-    return args[:count]
-
-
 def _class_name(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_")) or "Spec"
 
@@ -693,24 +581,6 @@ def _weighted(loss: LossInfo) -> Node:
     from ..dsl.elaborate.typing import pointwise, real
 
     return pointwise("*", real(loss.value), real(loss.weight))
-
-
-def _optional(given: Mapping[str, Any], module: Module) -> frozenset[str]:
-    """What a call gives beyond what it must: this chooses the graph."""
-    found = set()
-    for name, value in given.items():
-        # without one, keys that are the queries' own tokens begin where these do
-        is_apart = name == "k_start" and "q_start" in given
-        if name in OFFSETS and isinstance(value, int) and value == 0 and not is_apart:
-            continue
-        if name in ("x",) or (module.options.core and name in module.spec.project):
-            continue
-        if name == "context" and module.spec.same_context:
-            continue
-        found.add(name)
-        if name in OFFSETS and isinstance(value, Tensor) and value.dim():
-            found.add(f"{name} per example")
-    return frozenset(found)
 
 
 __all__ = ["ArgumentMistake", "Compiled", "LoweringRefused", "Module", "Options", "attends_of"]

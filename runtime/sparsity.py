@@ -112,12 +112,12 @@ def sparsity(
     **inputs: Any,
 ) -> dict[str, Sparsity]:
     """The sparsity of the attends of a module, by their names; see `Module.sparsity`."""
-    from .module import ArgumentMistake
+    from .arguments import ArgumentMistake
 
     names = [name for name, node in module.spec.bindings.items() if isinstance(node, Attend)]
     if attend is not None and attend not in names:
         raise ArgumentMistake(f"there is no attend `{attend}`; there are {', '.join(names)}")
-    given = module._bind((), {**_tokens(module, length, context, inputs), **inputs})
+    given = module._arguments.bound((), {**_tokens(module, length, context, inputs), **inputs})
     found: dict[str, Sparsity] = {}
     for name in names:
         if attend in (None, name):
@@ -220,9 +220,7 @@ def _evaluated(
     module: Module, name: str, given: Mapping[str, Any], known: frozenset[str]
 ) -> tuple[MaskGraph, tuple[Any, ...]]:
     """The masks of an attend, and what they read in a call."""
-    from .module import _optional
-
-    signature = module._signature(_optional(given, module), (name,))
+    signature = module._signature(module._arguments.signs(given), (name,))
     key = (signature, name, known)
     if key not in module._masks:
         program = module.program(signature)

@@ -15,7 +15,7 @@ from ...dsl.core import Attend, Recur, TypedSpec, walk
 from ..lengths import Called, called
 
 #: lengths that stand for short calls and for long ones
-SHORT, MANY = 64, 4096
+SHORT, MANY = 8, 4096
 
 
 def own_attends(spec: TypedSpec) -> list[Attend]:

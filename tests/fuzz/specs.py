@@ -82,6 +82,7 @@ let:
   part: detach(by_query)
   chosen: argmax(detach(q2))
 """
+_SOFTMAX = re.compile(r"softmax\(.*?, j\)")
 INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count")
 
 
@@ -101,13 +102,15 @@ class Part:
             lines.append(f'mask: "{self.mask}"')
         body = "".join(f"      {line}\n" for line in lines)
         more = f"  {name}_lse: max({name}.lse, -50) / 9\n" if self.lse else ""
-        if noise and self.normalize.startswith("softmax("):
-            more += f"  {name}_noise: max({name}.lse, -50) * {noise}\n"
+        if noise and (inner := _SOFTMAX.search(self.normalize)):
+            plain = body.replace(self.normalize, inner[0])
+            more += f"  {name}_plain:\n    attend:\n{plain}"
+            more += f"  {name}_noise: max({name}_plain.lse, -50) * {noise}\n"
         return f"  {name}:\n    attend:\n{body}{more}"
 
     def result(self, name: str, noise: float = 0.0) -> str:
         made = f"{name} * along" if self.value == "by_key" else name
-        if noise and self.normalize.startswith("softmax("):
+        if noise and _SOFTMAX.search(self.normalize):
             made += f" + {name}_noise"
         return f"{made} + by_head + {name}_lse" if self.lse else f"{made} + by_head"
 

@@ -202,4 +202,6 @@ def test_every_spec_has_an_example(name: str) -> None:
         pytest.skip("the spec is at fault")
     module = attnc.compile(name, d_model=32)
     call = example(module, 16, batch=2)
-    module._bind((), call)  # what the call needs, and that names, kinds and shapes are right
+    module._arguments.bound(
+        (), call
+    )  # what the call needs, and that names, kinds and shapes are right
