@@ -1,0 +1,59 @@
+"""Which calls are worth a kernel: by pairs, heads, examples and features."""
+
+from __future__ import annotations
+
+import attnc
+import pytest
+import torch
+from attnc.runtime.lengths import Work
+
+
+@pytest.mark.parametrize(
+    ("work", "examples", "queries", "keys", "fused"),
+    [
+        (Work(1, 1, False), 1, 256, 256, True),
+        (Work(1, 1, False), 1, 255, 255, False),
+        (Work(8, 1, False), 1, 91, 91, True),
+        (Work(8, 1, False), 1, 90, 90, False),
+        (Work(8, 1, False), 4, 48, 48, True),
+        (Work(8, 1, False), 4, 47, 47, False),
+        (Work(8, 1, True), 1, 47, 4096, False),
+        (Work(8, 1, True), 1, 4096, 47, False),
+        (Work(8, 1, False), 1, 4096, 47, True),
+        (Work(1, 64, True), 1, 32, 32, True),
+        (Work(1, 64, True), 1, 1, 1023, False),
+    ],
+)
+def test_kernels_are_for_many_numbers(
+    work: Work, examples: int, queries: int, keys: int, fused: bool
+) -> None:
+    assert work.is_fused(examples, queries, keys) is fused
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "context", "fused"),
+    [
+        ("cross_attention", (1, 20, 32), (1, 5000, 32), False),
+        ("cross_attention", (1, 200, 32), (1, 200, 32), True),
+        ("causal_softmax", (30, 50, 32), None, True),
+        ("causal_softmax", (1, 50, 32), None, False),
+        ("additive", (1, 60, 32), None, True),
+    ],
+)
+def test_calls_take_them(
+    name: str, x: tuple[int, ...], context: tuple[int, ...] | None, fused: bool
+) -> None:
+    module = attnc.compile(name, d_model=32, heads=2).eval()
+    given = {} if context is None else {"context": torch.randn(context)}
+    module(torch.randn(x), **given)
+    met = [key.fused for key in module._compiled]
+    assert (True in met) is fused
+
+
+def test_the_core_counts_its_own_heads_queries_and_keys() -> None:
+    module = attnc.compile("softmax", entry="qkv", d_model=32, heads=2)
+    few, many = torch.randn(1, 2, 20, 16), torch.randn(1, 2, 5000, 16)
+    module(few, many, many)
+    assert not any(key.fused for key in module._compiled)
+    module(many[:, :, :300], many, many)
+    assert any(key.fused for key in module._compiled)
