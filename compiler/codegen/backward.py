@@ -9,7 +9,18 @@ from ...dsl.elaborate.typing import pointwise
 from .derivatives import flow, of_term
 from .expressions import Code, Statements, number
 from .leaves import KEY, Held, is_product, padded, query_side
-from .text import if_wanted, lines_of, room, row_room, scattered, term_room, truth
+from .text import (
+    all_extremes,
+    extremes,
+    if_wanted,
+    lines_of,
+    room,
+    row_room,
+    scattered,
+    spans_pack,
+    spans_pointer,
+    term_room,
+)
 from .writer import FORMS, Writer, width_of
 
 #: the cotangents of the score, of a weight, of the term at hand, and of the prior
@@ -22,8 +33,11 @@ class Backward(Writer):
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
+        rows = [item for item in self.held if item.leaf.domain == "row"]
         score, follows = self.pair_block()
         return super().blocks() | {
+            "spans": lines_of(spans_pack(item) for item in rows if item.in_mask),
+            "extremes": all_extremes(rows, "GROUP", "std::min<long>(GROUP, N - n * GROUP)"),
             "score": score,
             "rooms": lines_of(
                 (
@@ -34,9 +48,14 @@ class Backward(Writer):
                 )
             ),
             "pointers": lines_of(
-                f"const {item.stored}* const x{item.place} = a{item.place}.of(b, h);"
-                for item in self.held
-                if item.leaf.domain in ("head", "pair")
+                (
+                    *(spans_pointer(item) for item in rows if item.in_mask),
+                    *(
+                        f"const {item.stored}* const x{item.place} = a{item.place}.of(b, h);"
+                        for item in self.held
+                        if item.leaf.domain in ("head", "pair")
+                    ),
+                )
             ),
             "targets": lines_of(
                 (
@@ -65,6 +84,9 @@ class Backward(Writer):
             ),
         }
 
+    def row_span(self, item: Held) -> str:
+        return f"spans_{item.place}[g]"
+
     # -- memory -----------------------------------------------------------------------------
 
     def rooms(self, item: Held) -> list[str]:
@@ -77,7 +99,7 @@ class Backward(Writer):
             return []
         found = [room(f"x{k}", item.packed, f"BATCH * LANES * {item.steps}")]
         if item.in_mask:
-            found.append(f"Span spans_{k}[BATCH];")
+            found.append(f"Span spans_{k}[BATCH + 1];")
         if item.as_rows:
             found.append(room(f"rows_{k}", item.packed, f"BATCH * LANES * {padded(width)}"))
         if self.is_spread(item):
@@ -123,8 +145,11 @@ class Backward(Writer):
             lines.append(item.load_keys(f"x{k} + n * LANES * {item.steps}", at, "(t0 + n)"))
             there = "keys_of(t0 + n, M)"
             if item.in_mask:
-                over = f"over(x{k} + n * LANES, {there})"
-                lines.append(f"spans_{k}[n] = {truth(item, over)};")
+                over = extremes(item, at, "(t0 + n) * LANES", there)
+                lines.append(f"spans_{k}[n] = {over};")
+                lines.append(
+                    f"spans_{k}[BATCH] = n ? both(spans_{k}[BATCH], spans_{k}[n]) : spans_{k}[n];"
+                )
             if item.as_rows:
                 to = f"rows_{k} + n * LANES * {padded(width)}, {padded(width)}"
                 span = f"a{k}.by_key, {width}, (t0 + n) * LANES, {there}, LANES"

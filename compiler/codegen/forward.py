@@ -7,7 +7,7 @@ from typing import Any
 from ...dsl.core import Node
 from .expressions import number
 from .leaves import Held
-from .text import lines_of, row_room, term_room, truth
+from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
 from .writer import Writer
 
 
@@ -28,7 +28,16 @@ class Forward(Writer):
                 )
             ),
             "packing": lines_of(
-                (*map(self.packing, keys), *map(self.sum_packing, self.fractions)),
+                (
+                    *map(self.packing, keys),
+                    *map(self.sum_packing, self.fractions),
+                    all_extremes(keys, "LANES", "keys_of(n, M)"),
+                )
+            ),
+            "row_spans": lines_of(
+                f"const Span span_{item.place} = {self.over_rows(item)};"
+                for item in self.held
+                if item.in_mask and item.leaf.domain == "row"
             ),
             "rooms": lines_of(
                 (
@@ -84,7 +93,7 @@ class Forward(Writer):
         slots = f"a{k}.slots(B, H)"
         found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * {_tile(item)});"]
         if item.in_mask:
-            found.append(f"const Pack<Span> s{k}({slots}, tiles);")
+            found.append(spans_pack(item))
         return found
 
     def packing(self, item: Held) -> str:
@@ -97,15 +106,22 @@ class Forward(Writer):
             load = f"stacked({to}, PADDED, {at}, {span});"
         else:
             load = item.load_keys(to, at, "t")
-        lines = [
-            "#pragma omp for nowait",
-            f"for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{",
-            "  const long slot = u / tiles, t = u % tiles;",
-            f"  {load}",
-        ]
-        if item.in_mask:
-            lines.append(f"  s{k}.of(slot)[t] = {truth(item, f'over({to}, keys_of(t, M))')};")
-        return "\n".join([*lines, "}"])
+        return "\n".join(
+            (
+                "#pragma omp for nowait",
+                f"for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{",
+                "  const long slot = u / tiles, t = u % tiles;",
+                f"  {load}",
+                "}",
+            )
+        )
+
+    def row_span(self, item: Held) -> str:
+        return f"span_{item.place}"
+
+    def over_rows(self, item: Held) -> str:
+        """The extremes of a group of queries."""
+        return extremes(item, f"a{item.place}.of(b, h)", "first", "count")
 
     def room(self, item: Held) -> str:
         """Memory of a thread for the queries of a group."""
@@ -120,7 +136,7 @@ class Forward(Writer):
                 slot = f"a{k}.slot(b, h, H)"
                 found = [f"const {item.packed}* const {name} = p{k}.of({slot});"]
                 if item.in_mask:
-                    found.append(f"const Span* const spans_{k} = s{k}.of({slot});")
+                    found.append(spans_pointer(item))
                 return found
             case "row":
                 return []

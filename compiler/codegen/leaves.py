@@ -20,7 +20,7 @@ SPREAD = {Kind.REAL: "all", Kind.INT: "whole_all", Kind.BOOL: "mask_all"}
 class Held:
     """A leaf by its place: `a3` the array of torch, `x3` what a kernel reads of it.
 
-    in_mask     the mask reads it, so that its extremes decide whole blocks
+    in_mask     a number that the mask reads, so that its extremes decide whole blocks
     as_rows     a product needs it token by token, too
     factors     of what only products read: all that it is multiplied with, itself included
     """
@@ -144,7 +144,7 @@ def held(match: Match) -> tuple[Held, ...]:
         Held(
             place,
             leaf,
-            place > 0 and leaf.node in in_mask,
+            place > 0 and leaf.node in in_mask and leaf.width == 0,
             place > 0 and leaf.node in products,
             factors[place],
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from ...dsl.core import Kind, Read, ReadDim
+from ...dsl.core import Read, ReadDim
 from .expressions import Code
 from .leaves import Held, padded
 
@@ -51,19 +51,49 @@ def scattered(item: Held, node: Read | ReadDim, place: str, part: str) -> str:
     return f"{start}, {place}, {part}, {width}, {absent});"
 
 
+def spans_pack(item: Held) -> str:
+    """Memory for the extremes of all stretches of tokens, and of blocks of them."""
+    return f"const Pack<Span> s{item.place}(a{item.place}.slots(B, H), levels.all);"
+
+
+def spans_pointer(item: Held) -> str:
+    """Those of a head."""
+    k = item.place
+    return f"const Span* const spans_{k} = s{k}.of(a{k}.slot(b, h, H));"
+
+
 def lines_of(texts: Iterable[str]) -> Code:
     """What is not empty, line by line."""
     return Code("\n".join(text for text in texts if text))
 
 
-def truth(item: Held, span: str) -> str:
-    """The extremes of a leaf: of bools, which are packed as -1 and 0, those of 1 and 0."""
-    return f"-{span}" if item.kind is Kind.BOOL else span
+def extremes(item: Held, at: str, first: str, count: str) -> str:
+    """The extremes of some tokens of an array that starts somewhere."""
+    apart = f"a{item.place}.by_{item.leaf.domain}"
+    return f"over({at} + {first} * {apart}, {apart}, {count})"
 
 
-def row_span(item: Held) -> str:
-    """The extremes of a group of queries."""
-    return truth(item, f"over(x{item.place}, count)")
+def all_extremes(items: Iterable[Held], stretch: str, count: str) -> Code:
+    """Those of all stretches of tokens that the mask reads, and of blocks of them; before a barrier."""
+    found = [item for item in items if item.in_mask]
+    filled = (
+        _EXTREMES.format(
+            k=item.place,
+            extremes=extremes(item, f"a{item.place}.of_slot(slot, H)", f"n * {stretch}", count),
+        )
+        for item in found
+    )
+    united = (_UNITED.format(k=item.place) for item in found)
+    return lines_of((*filled, *(["#pragma omp barrier"] if found else []), *united))
+
+
+_EXTREMES = """#pragma omp for nowait
+for (long u = 0; u < a{k}.slots(B, H) * levels.stretches; ++u) {{
+  const long slot = u / levels.stretches, n = u % levels.stretches;
+  s{k}.of(slot)[n] = {extremes};
+}}"""
+_UNITED = """#pragma omp for nowait
+for (long slot = 0; slot < a{k}.slots(B, H); ++slot) unite(s{k}.of(slot), levels);"""
 
 
 def room(name: str, packed: str, size: str) -> str:

@@ -10,10 +10,10 @@ from .algebra import fractions
 from .by_distance import ByDistance
 from .distances import distances
 from .expressions import Code, Spans, Statements, number
-from .leaves import KEY, held, is_product, query_side
+from .leaves import KEY, Held, held, is_product, query_side
 from .networks import Network
 from .pairs import Pairs
-from .text import MORE_HEADERS, environment, lines_of, prelude, row_span
+from .text import MORE_HEADERS, environment, lines_of, prelude
 
 #: operators of an instruction or two
 _LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
@@ -65,9 +65,6 @@ class Writer:
             "factors": lines_of(item.factor for item in self.held),
             "row_loads": lines_of(
                 (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
-            ),
-            "row_spans": lines_of(
-                f"const Span span_{item.place} = {row_span(item)};" for item in rows if item.in_mask
             ),
             "distances": lines_of(item.declared() for item in self.distances.values()),
             "distance_fills": lines_of(item.fill() for item in self.distances.values()),
@@ -126,10 +123,10 @@ class Writer:
     def classify(self) -> Code:
         """Whether the mask lets in all pairs of a group and a tile, or none."""
         if self.match.mask is None:
-            return Code("")
+            return Code("return FULL;")
         spans = Spans(self.span)
         value = spans.value(self.match.mask)
-        return Code(f"{spans.code}\nfound = kind_of({value});")
+        return Code(f"{spans.code}\nreturn kind_of({value});")
 
     def span(self, node: Node) -> str | None:
         """The extremes of a leaf."""
@@ -138,12 +135,16 @@ class Writer:
             return None
         match item.leaf.domain:
             case "row":
-                return f"span_{item.place}"
+                return self.row_span(item)
             case "key":
                 return f"spans_{item.place}[{self.index}]"
             case "head" if not item.is_vector:
-                return f"over(x{item.place}, 1)"
+                return f"over(x{item.place}, 1, 1)"
         return None
+
+    def row_span(self, item: Held) -> str:
+        """Those of a leaf of queries."""
+        raise NotImplementedError
 
     def visible(self) -> Code:
         """Which of WIDTH pairs are there and let in by the mask, as `visible`."""

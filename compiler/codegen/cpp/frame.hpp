@@ -128,10 +128,6 @@ INLINE mask pairs(const uint8_t* from, long there) {
   return made;
 }
 
-enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };
-INLINE int kind_of(Span visible) { return visible.low >= 1 ? FULL : visible.high <= 0 ? EMPTY : PARTIAL; }
-INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
-
 // Which of WIDTH pairs dropout keeps, by the random bits of their query and the places of their keys: the
 // same, to the last bit, as `keep_pairs` of torch_ops says.
 INLINE mask keep(whole rows, whole keys, float rate) {

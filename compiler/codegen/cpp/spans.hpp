@@ -43,15 +43,32 @@ INLINE Span equal(Span a, Span b) {
 }
 INLINE Span negated(Span a) { return {1 - a.high, 1 - a.low}; }
 
+// The extremes of some numbers, of bools those of 1 and 0.
 template <class T>
-static Span over(const T* values, long count) {
+static Span over(const T* values, long apart, long count) {
   Span found = {EVER, -EVER};
   for (long n = 0; n < count; ++n) {
-    double x = (double)values[n];
+    const double x = values[n * apart];
     if (x != x) return any_number();
     found = both(found, {x, x});
   }
   return exact(found);
+}
+INLINE Span over(const int64_t* values, long apart, long count) {
+  int64_t low = values[0], high = low;
+  for (long n = 1; n < count; ++n) {
+    low = std::min(low, values[n * apart]);
+    high = std::max(high, values[n * apart]);
+  }
+  return exact({(double)low, (double)high});
+}
+INLINE Span over(const uint8_t* values, long apart, long count) {
+  bool surely = true, maybe = false;
+  for (long n = 0; n < count; ++n) {
+    surely &= values[n * apart] != 0;
+    maybe |= values[n * apart] != 0;
+  }
+  return truth(surely, maybe);
 }
 
 // What rounding to float may make of a bound.
@@ -59,3 +76,53 @@ INLINE Span wide(Span a) {
   double below = std::fabs(a.low) * 1e-6 + 1e-37, above = std::fabs(a.high) * 1e-6 + 1e-37;
   return {std::isfinite(a.low) ? a.low - below : a.low, std::isfinite(a.high) ? a.high + above : a.high};
 }
+
+enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };
+INLINE int kind_of(Span visible) { return visible.low >= 1 ? FULL : visible.high <= 0 ? EMPTY : PARTIAL; }
+INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
+
+// Stretches of tokens, blocks of BLOCK stretches, blocks of BLOCK such blocks and so on up to one of all,
+// numbered one level after the other.
+#define BLOCK 16
+struct Levels {
+  long stretches, all, top = 0, start[17] = {};
+  explicit Levels(long stretches) : stretches(stretches), all(stretches) {
+    for (long count = stretches; count > 1; all += count) {
+      count = ceil_div(count, BLOCK);
+      start[++top] = all;
+    }
+  }
+};
+
+// The extremes of all blocks, where those of the stretches stand first.
+INLINE void unite(Span* spans, const Levels& levels) {
+  for (long level = 1, from = 0; level <= levels.top; from = levels.start[level++])
+    for (long n = from; n < levels.start[level]; ++n) {
+      Span& block = spans[levels.start[level] + (n - from) / BLOCK];
+      block = (n - from) % BLOCK ? both(block, spans[n]) : spans[n];
+    }
+}
+
+// Goes over the stretches that are not empty. What is known of a block is not asked of those in it, so that
+// it costs as much as there are stretches to visit, and blocks at their edges.
+struct Walk {
+  const Levels& levels;
+  long at = 0, full = 0;  // all below `full` are
+  int kind = PARTIAL;
+  explicit Walk(const Levels& levels) : levels(levels) {}
+
+  // The next one, and its `kind`; -1 where there is none. kind_at(n) is that of stretch or block n.
+  template <class F>
+  inline __attribute__((always_inline)) long next(F kind_at) {
+    while (at < levels.stretches) {
+      if (at < full) return at++;
+      long level = 0, size = 1;
+      while (level < levels.top && at % (size * BLOCK) == 0) ++level, size *= BLOCK;
+      while ((kind = kind_at(levels.start[level] + at / size)) == PARTIAL && level > 0) --level, size /= BLOCK;
+      if (kind == FULL) full = std::min(at + size, levels.stretches);
+      if (kind != EMPTY) return at++;
+      at += size;
+    }
+    return -1;
+  }
+};
