@@ -90,8 +90,8 @@ class Forward(Writer):
     def packs(self, item: Held) -> list[str]:
         """Memory for the keys of all heads."""
         k = item.place
-        slots = f"a{k}.slots(B, H)"
-        found = [f"const Pack<{item.packed}> p{k}({slots}, tiles * {_tile(item)});"]
+        found = [f"const long packed_{k} = {_packed_slots(item)};"]
+        found.append(f"const Pack<{item.packed}> p{k}(packed_{k}, tiles * {_tile(item)});")
         if item.in_mask:
             found.append(spans_pack(item))
         return found
@@ -109,7 +109,7 @@ class Forward(Writer):
         return "\n".join(
             (
                 "#pragma omp for nowait",
-                f"for (long u = 0; u < a{k}.slots(B, H) * tiles; ++u) {{",
+                f"for (long u = 0; u < packed_{k} * tiles; ++u) {{",
                 "  const long slot = u / tiles, t = u % tiles;",
                 f"  {load}",
                 "}",
@@ -132,15 +132,27 @@ class Forward(Writer):
         k = item.place
         match item.leaf.domain:
             case "key":
-                name = "values" if k == 0 else f"x{k}"
-                slot = f"a{k}.slot(b, h, H)"
-                found = [f"const {item.packed}* const {name} = p{k}.of({slot});"]
+                name, at = (
+                    (f"x{k}", f"p{k}.of(a{k}.slot(b, h, H))")
+                    if k
+                    else (
+                        "values",
+                        "packed_0 ? p0.of(a0.slot(b, h, H)) : (const factor_0*)a0.of(b, h)",
+                    )
+                )
+                found = [f"const {item.packed}* const {name} = {at};"]
                 if item.in_mask:
                     found.append(spans_pointer(item))
                 return found
             case "row":
                 return []
         return [f"const {item.stored}* const x{k} = a{k}.of(b, h);"]
+
+
+def _packed_slots(item: Held) -> str:
+    """How many arrays of a leaf are packed; values that stand as products read them are not."""
+    slots = f"a{item.place}.slots(B, H)"
+    return slots if item.place else f"is_stacked<factor_0>(a0, VALUE, PADDED) ? 0 : {slots}"
 
 
 def _tile(item: Held) -> str:

@@ -1,14 +1,17 @@
 // What `frame.hpp` packs and adds up, for products of bfloat16 in pairs: of features, of keys, of queries.
 #if defined(__AVX512BF16__)
 INLINE void columns(bf16x2* to, const bf16* from, long apart, long width, long key, long keys) {
-  const long there = std::min<long>(LANES, keys - key), pairs = width / 2;
-  for (long j = 0; j < there; ++j) {
-    const bf16* const token = from + (key + j) * apart;
-    for (long e = 0; e < pairs; ++e) to[e * LANES + j] = paired(token[2 * e], token[2 * e + 1]);
-    if (width % 2) to[pairs * LANES + j] = paired(token[width - 1], {0});
-  }
-  for (long e = 0; e < steps<bf16x2>(width); ++e)
-    for (long j = there; j < LANES; ++j) to[e * LANES + j] = {0};
+  const bf16* const tokens = from + key * apart;
+  const auto some = [&](long j, long e) {
+    real pairs;
+    std::memcpy(&pairs, tokens + j * apart + 2 * e, sizeof(pairs));
+    return pairs;
+  };
+  const auto one = [&](long j, long e) {
+    const bf16* const pair = tokens + j * apart + 2 * e;
+    return paired(pair[0], 2 * e + 1 < width ? pair[1] : bf16{0});
+  };
+  in_columns(to, width / 2, steps<bf16x2>(width), std::min<long>(LANES, keys - key), some, one);
 }
 
 INLINE void rows_of(bf16x2* to, long padded, const bf16* from, long apart, long width, long first, long count, long most) {

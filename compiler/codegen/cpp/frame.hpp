@@ -44,27 +44,49 @@ struct Slots {
   long head(long slot) const { return slot % heads; }
 };
 
-// Memory for all threads, given back at the end of the call.
+// Memory for all threads, until the end of the call.
 template <class T>
 struct Pack {
-  T* at;
-  long size;
-  Pack(long slots, long size) : at((T*)std::aligned_alloc(64, (slots * size * sizeof(T) + 127) / 64 * 64)), size(size) {}
-  ~Pack() { std::free(at); }
+  char* const block;
+  T* const at;
+  const long size;
+  Pack(long slots, long size) : block(taken(slots * size * (long)sizeof(T))), at((T*)(block + HEAD)), size(size) {}
+  ~Pack() { given_back(block); }
   Pack(const Pack&) = delete;
   T* of(long slot) const { return at + slot * size; }
 };
 
-// Tokens key .. key + LANES of vectors, feature by feature; what is not there is 0.
+// `there` of LANES tokens, feature by feature; what is not there is 0. one(j, d) is what token j has at d,
+// some(j, d) that and what follows as a vector, for all d below `whole`.
+template <class F, class Some, class One>
+INLINE void in_columns(F* to, long whole, long width, long there, Some some, One one) {
+  for (long j = 0; j < LANES; j += WIDTH) {
+    long d = 0;
+    if (j + WIDTH <= there)
+      for (; d + WIDTH <= whole; d += WIDTH) {
+        real square[WIDTH];
+        for (long n = 0; n < WIDTH; ++n) square[n] = some(j + n, d);
+        transpose(square);
+        for (long n = 0; n < WIDTH; ++n) std::memcpy(to + (d + n) * LANES + j, &square[n], sizeof(real));
+      }
+    for (; d < width; ++d)
+      for (long n = j; n < j + WIDTH; ++n) to[d * LANES + n] = n < there ? one(n, d) : F{};
+  }
+}
+
+// Tokens key .. key + LANES of vectors.
 template <class T>
 INLINE void columns(float* to, const T* from, long apart, long width, long key, long keys) {
-  const long there = std::min<long>(LANES, keys - key);
-  for (long j = 0; j < there; ++j) {
-    const T* const token = from + (key + j) * apart;
-    for (long d = 0; d < width; ++d) to[d * LANES + j] = token[d];
-  }
-  for (long d = 0; d < width; ++d)
-    for (long j = there; j < LANES; ++j) to[d * LANES + j] = 0.0f;
+  const T* const tokens = from + key * apart;
+  const auto some = [&](long j, long d) { return load(tokens + j * apart + d); };
+  const auto one = [&](long j, long d) { return (float)tokens[j * apart + d]; };
+  in_columns(to, width, width, std::min<long>(LANES, keys - key), some, one);
+}
+
+// Whether vectors stand as `stacked` packs them.
+template <class F, class T>
+INLINE bool is_stacked(const Array<T>& array, long width, long padded) {
+  return std::is_same_v<F, T> && width == padded && array.by_key == width;
 }
 
 // The same, token by token, each a whole number of vectors wide.

@@ -80,6 +80,39 @@ static void product(float* c, long ldc, const F* a, long row, long step, const F
   if (r < rows) strip<1, ADD>(c + r * ldc, ldc, a + r * row, row, step, b, ldb, vectors, count);
 }
 
+// Large memory that calls have given back. What is new from the system is cleared page by page, which takes
+// long beside what a mask leaves to do; so the kernels of a process keep some blocks, the last ones.
+#define HEAD 64
+#define SPARE 2
+#define LEAST_SPARE (1L << 17)
+#if defined(__SANITIZE_ADDRESS__)
+#define MOST_SPARE 0L
+#else
+#define MOST_SPARE (1L << 25)
+#endif
+inline char* spare[SPARE] = {};
+
+INLINE long& size_of(char* block) { return *(long*)block; }
+INLINE bool is_kept(long size) { return size >= LEAST_SPARE && size <= MOST_SPARE; }
+
+static void given_back(char* block) {
+  if (is_kept(size_of(block)))
+    for (int n = 0; block && n < SPARE; ++n) block = __atomic_exchange_n(&spare[n], block, __ATOMIC_ACQ_REL);
+  std::free(block);
+}
+
+// A block whose memory begins at HEAD.
+static char* taken(long size) {
+  for (int n = 0; is_kept(size) && n < SPARE; ++n) {
+    char* const block = __atomic_exchange_n(&spare[n], nullptr, __ATOMIC_ACQ_REL);
+    if (block && size_of(block) >= size) return block;
+    if (block) given_back(block);
+  }
+  char* const block = (char*)std::aligned_alloc(64, (size + HEAD + 127) / 64 * 64);
+  size_of(block) = size;
+  return block;
+}
+
 // Memory of one thread, given back at the end of its scope.
 struct Room {
   float* at;

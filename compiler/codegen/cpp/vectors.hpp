@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__) && defined(__AVX512DQ__)
 #include <immintrin.h>
@@ -119,6 +120,24 @@ INLINE float top_of(real x) {
   for (int n = 1; n < WIDTH; ++n) most = x[n] > most ? x[n] : most;
   return most;
 #endif
+}
+
+// Two vectors by turns: what they have from some lane on.
+template <long... N>
+INLINE real zip(real a, real b, long from, std::integer_sequence<long, N...>) { return real{(N % 2 ? b : a)[from + N / 2]...}; }
+
+// WIDTH vectors become their columns: zipping the first half with the second moves the highest bit of what
+// numbers a vector and a lane to the lowest place.
+INLINE void transpose(real* rows) {
+  constexpr auto lanes = std::make_integer_sequence<long, WIDTH>();
+  for (long bit = 1; bit < WIDTH; bit *= 2) {
+    real made[WIDTH];
+    for (long n = 0; n < WIDTH / 2; ++n) {
+      made[2 * n] = zip(rows[n], rows[n + WIDTH / 2], 0, lanes);
+      made[2 * n + 1] = zip(rows[n], rows[n + WIDTH / 2], WIDTH / 2, lanes);
+    }
+    for (long n = 0; n < WIDTH; ++n) rows[n] = made[n];
+  }
 }
 
 // A function of the C library, lane by lane.
