@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from ..matching.fused import Domain
@@ -30,6 +31,16 @@ class Argument:
     width: int
     real: bool
     learns: Learner
+
+    @cached_property
+    def places(self) -> tuple[int, ...]:
+        """The places of batch, head, query and key, once the numbers of a token stand last."""
+        return tuple(place - (0 <= self.along < place) for place in self.axes)
+
+    @cached_property
+    def dims(self) -> int:
+        """How many dims these are."""
+        return sum(place >= 0 for place in self.places)
 
 
 @dataclass(frozen=True)

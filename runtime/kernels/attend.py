@@ -18,7 +18,8 @@ from .again import differentiable, is_batched
 class FusedAttend(nn.Module):
     """One attend by its generated kernels; `dense` is the same in operations of torch.
 
-    Eager calls are a step of torch's tape, which costs less than an operator does.
+    Eager calls are a step of torch's tape, which costs less than an operator does; where nothing wants
+    a gradient not even that.
     """
 
     def __init__(self, kernel: Kernel, dense: fx.GraphModule) -> None:
@@ -39,8 +40,12 @@ class FusedAttend(nn.Module):
         elif is_traced():
             out, stats = ops.attend(list(arrays), list(sizes), self.key)
             made = launch.results(self.kernel, out, stats, arrays[0].dtype)
-        else:
+        elif torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call]
+        else:
+            with torch.no_grad():
+                out, stats = launch.forward(self.kernel, sizes, arrays)
+                made = launch.results(self.kernel, out, stats, arrays[0].dtype)
         return made
 
     def build(self) -> None:

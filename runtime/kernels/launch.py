@@ -46,7 +46,8 @@ def forward(
         stats.zero_()
         stats[:1] = -torch.inf
         return out, stats
-    _call(attend(kernel, held), held, kernel, sizes, [out, *stats], (torch.get_num_threads(),))
+    made = out, *(stats.unbind() if kernel.softmax else ())
+    _call(attend(kernel, held), held, kernel, sizes, made, (torch.get_num_threads(),))
     return out, stats
 
 
@@ -159,22 +160,17 @@ def _pointer(array: Tensor | None) -> int | None:
 def _held(array: Tensor, item: Argument) -> Tensor:
     """An array as kernels read it, also bfloat16, float16, int64 or bool, the numbers of a token side by side."""
     if item.real:
-        array = array.to(dtypes.kept(array))
+        if array.dtype not in dtypes.TYPES:
+            array = array.float()
     elif array.dtype is not torch.bool:
         array = array.long()
     if item.along >= 0:
         array = array.movedim(item.along, -1)
-    places = _places(item)
-    count = sum(place >= 0 for place in places)
-    dense = item.width == 0 or array.stride()[count:] == _packed(array.shape[count:])
     if item.domain == "pair":
-        dense = array.stride(places[3]) == 1
+        dense = array.stride(item.places[3]) == 1
+    else:
+        dense = item.width == 0 or array.stride()[item.dims :] == _packed(array.shape[item.dims :])
     return array if dense else array.contiguous()
-
-
-def _places(item: Argument) -> tuple[int, ...]:
-    """The places of batch, head, query and key, once the numbers of a token stand last."""
-    return tuple(place - (0 <= item.along < place) for place in item.axes)
 
 
 def _packed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -187,10 +183,9 @@ def _packed(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _strides(array: Tensor, item: Argument, heads: int) -> tuple[int, ...]:
     """Apart by example, head, query and key; and how many heads share an array."""
-    places = _places(item)
-    steps = [array.stride(place) if place >= 0 and array.size(place) > 1 else 0 for place in places]
-    groups = array.size(places[1]) if places[1] >= 0 else 1
-    return (*steps, max(1, heads // groups) if steps[1] else 1)
+    sizes, apart, places = array.shape, array.stride(), item.places
+    steps = [apart[place] if place >= 0 and sizes[place] > 1 else 0 for place in places]
+    return (*steps, max(1, heads // sizes[places[1]]) if steps[1] else 1)
 
 
 def results(
@@ -264,7 +259,7 @@ def _gradient(grad: Tensor, item: Argument, sizes: Sequence[int], shape: Sequenc
     if item.axes[1] >= 0 and shape[item.axes[1]] != heads:
         groups = shape[item.axes[1]]
         grad = grad.unflatten(1, (groups, heads // groups)).sum(2)
-    places = _places(item)
+    places = item.places
     lacking = [n for n, place in enumerate(places) if place < 0]
     grad = grad.sum(lacking) if lacking else grad
     kept = [place for place in places if place >= 0]
