@@ -36,7 +36,7 @@ class Backward(Writer):
         rows = [item for item in self.held if item.leaf.domain == "row"]
         score, follows = self.pair_block()
         return super().blocks() | {
-            "spans": lines_of(spans_pack(item) for item in rows if item.in_mask),
+            "spans": lines_of(spans_pack(item, "levels.all") for item in rows if item.in_mask),
             "extremes": all_extremes(rows, "GROUP", "std::min<long>(GROUP, N - n * GROUP)"),
             "score": score,
             "rooms": lines_of(

@@ -13,6 +13,7 @@ from .writer import Writer
 
 class Forward(Writer):
     template = "forward.cpp.jinja"
+    rows, first_vector, vectors = "padded", " + begin[n] * WIDTH", "end[n] - begin[n]"
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
@@ -31,6 +32,7 @@ class Forward(Writer):
                 (
                     *map(self.packing, keys),
                     *map(self.sum_packing, self.fractions),
+                    lines_of(map(self.vector_spans, keys)),
                     all_extremes(keys, "LANES", "keys_of(n, M)"),
                 )
             ),
@@ -93,7 +95,7 @@ class Forward(Writer):
         found = [f"const long packed_{k} = {_packed_slots(item)};"]
         found.append(f"const Pack<{item.packed}> p{k}(packed_{k}, tiles * {_tile(item)});")
         if item.in_mask:
-            found.append(spans_pack(item))
+            found.append(spans_pack(item, "levels.all + ceil_div(M, WIDTH)"))
         return found
 
     def packing(self, item: Held) -> str:
@@ -115,6 +117,14 @@ class Forward(Writer):
                 "}",
             )
         )
+
+    def vector_spans(self, item: Held) -> str:
+        """The extremes of each vector of keys, behind those of tiles and their blocks."""
+        k = item.place
+        over = extremes(
+            item, f"a{k}.of_slot(slot, H)", "n * WIDTH", "std::min<long>(WIDTH, M - n * WIDTH)"
+        )
+        return _VECTOR_SPANS.format(k=k, extremes=over) if item.in_mask else ""
 
     def row_span(self, item: Held) -> str:
         return f"span_{item.place}"
@@ -160,6 +170,11 @@ def _tile(item: Held) -> str:
     return f"{item.steps} * LANES" if item.place else "STEPS * PADDED"
 
 
+_VECTOR_SPANS = """#pragma omp for nowait
+for (long u = 0; u < a{k}.slots(B, H) * ceil_div(M, WIDTH); ++u) {{
+  const long slot = u / ceil_div(M, WIDTH), n = u % ceil_div(M, WIDTH);
+  s{k}.of(slot)[levels.all + n] = {extremes};
+}}"""
 _SUM_PACKING = """#pragma omp for
 for (long slot = 0; slot < a{k}.slots(B, H); ++slot) {{
   float* const to = centres_{sums}.of(slot);

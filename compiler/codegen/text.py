@@ -51,9 +51,9 @@ def scattered(item: Held, node: Read | ReadDim, place: str, part: str) -> str:
     return f"{start}, {place}, {part}, {width}, {absent});"
 
 
-def spans_pack(item: Held) -> str:
+def spans_pack(item: Held, size: str) -> str:
     """Memory for the extremes of all stretches of tokens, and of blocks of them."""
-    return f"const Pack<Span> s{item.place}(a{item.place}.slots(B, H), levels.all);"
+    return f"const Pack<Span> s{item.place}(a{item.place}.slots(B, H), {size});"
 
 
 def spans_pointer(item: Held) -> str:

@@ -24,6 +24,8 @@ class Writer:
 
     index = "t"
     template = ""
+    #: the rows, the first vector and the number of vectors of a product of a group and a tile
+    rows, first_vector, vectors = "count", "", "COLS"
 
     def __init__(self, match: Match) -> None:
         self.match = match
@@ -177,13 +179,11 @@ class Writer:
         if is_product(term, self.match):
             assert isinstance(term, Contract)
             row, key = (self.by_node[side] for side in query_side(term, self.match))
+            to = f"{name} + n * LANES{self.first_vector}, LD"
             left = f"x{row.place}, {row.padded}, 1"
-            right = f"x{key.place} + {self.index} * {key.steps} * LANES, LANES"
-            rows = "padded" if self.index == "t" else "count"
-            steps = key.steps
-            return (
-                f"product<false>({name} + n * LANES, LD, {left}, {right}, {rows}, COLS, {steps});"
-            )
+            right = f"x{key.place} + {self.index} * {key.steps} * LANES{self.first_vector}, LANES"
+            sizes = f"{self.rows}, {self.vectors}, {key.steps}"
+            return f"product<false>({to}, {left}, {right}, {sizes});"
         if term in self.networks:
             return self.networks[term].forward(name, width_of(term))
         if term not in self.fractions:
