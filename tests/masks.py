@@ -65,11 +65,9 @@ class Masks(Drawing[str]):
     """Draws masks over pairs of tokens, as text.
 
     tables   whether fields over x and context may be read (not where the tokens are others)
-    lists    whether something may be reduced for each pair
     """
 
     tables: bool = True
-    lists: bool = True
 
     def number(self, token: str) -> str:
         """An int that one token says."""
@@ -120,12 +118,9 @@ class Masks(Drawing[str]):
             f"(i + j) // {size} % 2 == 0",
             f"i * j > {size * other}",
             f"real(i - j) / {size} <= {other}",
+            f"any(i - j == {size} * e, over=e)",
+            f"any((i + e) % {size} == j % {other}, over=e)",
         ]
-        if self.lists:
-            forms += [
-                f"any(i - j == {size} * e, over=e)",
-                f"any((i + e) % {size} == j % {other}, over=e)",
-            ]
         if self.tables:
             forms += [
                 "label[i] == label[j]",
@@ -133,9 +128,6 @@ class Masks(Drawing[str]):
                 "part[i] <= part[j]",
                 f"part[i] + part[j] > {size} / 4",
                 "chosen[i] == chosen[j]",
-            ]
-        if self.tables and self.lists:
-            forms += [
                 "any(best[i] == pos(j), over=e)",
                 f"any(best[i] // {size} == j // {size}, over=e)",
             ]

@@ -103,11 +103,8 @@ class ByDistance:
 
     def cotangents(self) -> Code:
         """How the cotangents at some distances go to what the function reads; before a unit."""
-        wanted = {
-            node: self.by_node[node.arg if isinstance(node, Read | ReadDim) else node]
-            for node in walk(self.node)
-            if isinstance(node, Read | ReadDim) or self._is_number(node)
-        }
+        read = {node: self._read(node) for node in walk(self.node)}
+        wanted = {node: item for node, item in read.items() if item is not None}
         made = Pairs(self._leaf, self.by_node, self.index)
         lines: list[str] = []
         for node, part in flow({self.node: DG}, dict.fromkeys(wanted)).items():
@@ -149,9 +146,12 @@ class ByDistance:
         """The cotangents of all distances to some keys."""
         return self._if_wanted(_END_UNIT.format(name=self.name))
 
-    def _is_number(self, node: Node) -> bool:
+    def _read(self, node: Node) -> Held | None:
+        """The leaf that a number is read from, itself or as a table."""
+        if isinstance(node, Read | ReadDim):
+            return self.by_node.get(node.arg)
         item = self.by_node.get(node)
-        return item is not None and item.kind is Kind.REAL and not item.is_vector
+        return item if item is not None and item.kind is Kind.REAL and not item.is_vector else None
 
     def _if_wanted(self, text: str) -> Code:
         if self.node.type.kind is not Kind.REAL:

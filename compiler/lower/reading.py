@@ -6,7 +6,7 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...dsl.core import Axis, Index, KvHead, Map, Node, Read, ReadDim
+from ...dsl.core import Axis, Const, Index, KvHead, Map, Node, Read, ReadDim
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
 from .emitter import Value, by_rank
@@ -35,6 +35,8 @@ def read(e: Dense, node: Read) -> Value:
         return e.renamed(arg, node.axis, renamed)
     if isinstance(node.index, KvHead):
         return _read_heads(e, node, arg, node.index)
+    if isinstance(node.index, Const) and _is_place(node.index, node.axis):
+        return _read_place(e, arg, node.axis, int(node.index.value))
     index = e.lower(node.index)
     checked = bounds(node.index, e.spec)[0] < 0 or may_be_beyond(node.index)
     return read_at(e, arg, node.axis, index, checked)
@@ -74,6 +76,17 @@ def may_be_beyond(index: Node) -> bool:
     if index.op == "as_ref":
         return _plain_index(index) is None
     return any(may_be_beyond(arg) for arg in index.args)
+
+
+def _is_place(index: Const, axis: Axis) -> bool:
+    return axis.size is not None and 0 <= index.value < axis.size.value
+
+
+def _read_place(e: Dense, arg: Value, axis: Axis, place: int) -> Value:
+    """An argument at one place of an axis of fixed size."""
+    made = e.method("select", arg.node, arg.axes.index(axis), place)
+    rest = tuple(item for item in arg.axes if item != axis)
+    return Value(made, rest, arg.dims, arg.wide)
 
 
 def _read_heads(e: Dense, node: Read, arg: Value, index: KvHead) -> Value:

@@ -13,6 +13,7 @@ from .specialise import specialise
 from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
+from .unroll import unroll
 from .verify import verify
 
 PASSES: tuple[Callable[[Program], Program], ...] = (
@@ -22,6 +23,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     simplify,
     split_unions,
     split_sources,
+    unroll,
     commute_reads,
     hoist,
 )

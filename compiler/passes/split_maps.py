@@ -25,12 +25,12 @@ from ...dsl.core import (
     ReadDim,
     Transpose,
     Type,
-    map_operands,
 )
 from ...dsl.elaborate.contractions import contract
 from ...dsl.elaborate.typing import const, pointwise
 from ...dsl.sizes import Size
 from ..program import Program, rewrite
+from .pairs import rewrite_pairs
 
 
 def split_maps(program: Program) -> Program:
@@ -39,28 +39,7 @@ def split_maps(program: Program) -> Program:
 
 
 def _rule(node: Node) -> Node:
-    if not isinstance(node, Attend):
-        return node
-    done: dict[Node, Node] = {}
-
-    def moved(item: Node) -> Node:
-        pairs = node.query in item.type.axes and len(item.type.tokens) > 1
-        if not pairs or isinstance(item, Attend):
-            return item
-        if item not in done:
-            done[item] = _split(map_operands(item, moved))
-        return done[item]
-
-    sources = tuple(
-        replace(
-            source,
-            mask=None if source.mask is None else moved(source.mask),
-            score=moved(source.score),
-            value=moved(source.value),
-        )
-        for source in node.sources
-    )
-    return node if sources == node.sources else replace(node, sources=sources)
+    return rewrite_pairs(node, _split) if isinstance(node, Attend) else node
 
 
 def _split(node: Node) -> Node:

@@ -16,7 +16,6 @@ from ...dsl.core import (
     Attend,
     Axis,
     Const,
-    Index,
     KvHead,
     Map,
     Node,
@@ -29,6 +28,7 @@ from ..labels import conditions, labels_of
 from ..normalizer import is_softmax
 from ..program import Program, parts_read, rewrite
 from .merging import merged, part_of
+from .unroll import at_place
 
 #: terms beyond which a mask is left as it is
 MOST_TERMS = 32
@@ -158,20 +158,7 @@ def _over_axis(node: Reduce) -> list[Node] | None:
     (axis,) = node.axes
     if axis.size is None or axis.size.value > MOST_TERMS or axis not in node.arg.type.axes:
         return [node]
-    places = (const(n) for n in range(axis.size.value))
-    return [_at(node.arg, axis, place) for place in places]
-
-
-def _at(node: Node, axis: Axis, place: Node) -> Node:
-    """A pointwise expression at one place of an axis."""
-    if axis not in node.type.axes:
-        return node
-    if isinstance(node, Map):
-        return pointwise(node.op, *(_at(arg, axis, place) for arg in node.args))
-    if isinstance(node, Index) and node.axis == axis:
-        return place
-    kind = replace(node.type, axes=node.type.axes - {axis})
-    return Read(kind, node, axis, place)
+    return [at_place(node.arg, axis, place) for place in range(axis.size.value)]
 
 
 def _both(left: list[Node] | None, right: list[Node] | None) -> list[Node] | None:

@@ -11,7 +11,7 @@ from attnc.compiler.passes.hoist import LEAVES, is_pair
 from attnc.compiler.passes.verify import InvalidIR, verify
 from attnc.compiler.program import Program, Signature
 from attnc.dsl.api import check
-from attnc.dsl.core import Arg, Attend, Map, Node, Part, Type, map_operands, operands, walk
+from attnc.dsl.core import Arg, Attend, Map, Node, Part, Reduce, Type, map_operands, operands, walk
 from attnc.dsl.library import library_paths
 
 NAMES = [name for name in library_paths() if name != "etc"]
@@ -78,6 +78,21 @@ def test_a_table_is_contracted_before_it_is_read() -> None:
     for node in walk(attend.sources[0].score):
         both = {axis.name for axis in node.type.axes} >= {"x", "context"}
         assert not (both and node.type.dims), "no pair holds feature dims"
+
+
+@pytest.mark.parametrize(("places", "written_out"), [(1, True), (32, True), (33, False)])
+def test_reductions_of_pairs_over_a_few_places_are_written_out(
+    places: int, written_out: bool
+) -> None:
+    spec = attnc.loads(
+        f"attnc: 1\nname: own\nextends: softmax\naxes: {{e: {places}}}\n"
+        'mask: "any(i - j == 3 * e, over=e)"\n'
+    )
+    program = Program(spec.typed, Signature(fused=True), spec.typed.outputs)
+    (attend,) = attends_of(run_passes(program))
+    mask = attend.sources[0].mask
+    assert mask is not None
+    assert any(isinstance(node, Reduce) for node in walk(mask)) != written_out
 
 
 @pytest.mark.parametrize(

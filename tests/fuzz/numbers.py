@@ -238,6 +238,9 @@ class Numbers:
             "k2[clip(i - j, 0, 2)]",
             "pair_bias",
             "(by_query + by_key)",
+            f"sum(by_e * ({self.whole()} % (e + 2)), over=e)",
+            f"mean(tanh(by_e + by_query) * by_key, over=e, where=(i + e) % 3 {self.sign()} j % 3)",
+            f"real(count(by_e * by_query {self.sign()} by_key, over=e))",
             "1.5",
         ]
         if self.same:
@@ -280,10 +283,13 @@ class Numbers:
             [f"clip({whole} + {size} // 2, 0, {size} - 1)", f"({whole}) % {size}"]
         )
 
+    def sign(self) -> str:
+        return self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
+
     def truth(self) -> str:
         """A bool of a pair."""
         size = self.rng.randint(1, 6)
-        sign = self.rng.choice(["<", "<=", ">", ">=", "==", "!="])
+        sign = self.sign()
         return self.rng.choice(
             [
                 f"{self.whole()} {sign} {size}",
@@ -293,5 +299,7 @@ class Numbers:
                 f"by_query {sign} 0.1 * {size}",
                 f"by_key + by_query {sign if sign not in ('==', '!=') else '<'} 0",
                 "dot(q, k) > 0",
+                f"any({self.whole()} {sign} e, over=e, where=j % {size} != e)",
+                f"all(by_query * by_e {sign} by_key, over=e, where=i % {size} != e)",
             ]
         )

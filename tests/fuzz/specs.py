@@ -48,6 +48,7 @@ HEADER = """attnc: 1
 name: drawn
 context: {context}
 dims: {{wide: 9}}
+axes: {{e: 3}}
 inputs:
   label: {{type: int, over: x, default: 0}}
   flag: {{type: bool, over: x, default: true}}
@@ -68,6 +69,7 @@ weights:
   joined: {{shape: [4, 6]}}
   of_second: {{shape: [3]}}
   slots_of: {{shape: [h, mem]}}
+  by_e: {{shape: [h, e]}}
 tokens:
   mem: slots(4)
 project:
@@ -81,6 +83,7 @@ project:
 let:
   part: detach(by_query)
   chosen: argmax(detach(q2))
+  best: token(context, slot(x) * (e + 1) // 2 - 1)
 """
 _SOFTMAX = re.compile(r"softmax\(.*?, j\)")
 INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count")
@@ -253,7 +256,7 @@ def drawn(seed: int) -> Drawn:
 
 
 def _part(rng: random.Random, seed: int, apart: bool, value: str) -> Part:
-    masks = Masks(rng, tables=not apart, lists=False)
+    masks = Masks(rng, tables=not apart)
     pick = rng.random()
     mask = "true" if pick < 0.2 else masks.mask(rng.choice([0, 1, 2, 3]))
     if pick > 0.85:

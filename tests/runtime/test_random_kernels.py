@@ -79,6 +79,12 @@ ONCE_WRONG = {
     "a long sum over distances": spec(
         "tanh(by_head * (i - j) / 9) * dot(q, k)", normalize="exp(-abs(s))", queries=255, keys=255
     ),
+    "a sum over places of distances": spec("sum(by_e * (j - i), over=e)", normalize="s"),
+    "reductions over places, where something holds": spec(
+        "dot(q, k) * mean(by_e * by_key, over=e, where=(i + e) % 3 > j % 3)"
+        " + real(count(by_e > by_query, over=e, where=i % 4 >= e))",
+        "any(i - j == 3 * e, over=e, where=j % 4 != e) or all(i * e > j, over=e, where=i % 4 > e)",
+    ),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
     "a learned slope": spec("leaky_relu(dot(q, k), by_key) + dot(u, leaky_relu(q + k, u))"),
     "one key, of which only lse has a gradient": spec(

@@ -1,0 +1,111 @@
+"""Reductions of pairs over an axis of a few places, written out.
+
+Before: `any(places == j // 64, over=p)`, an array over pairs and `p`
+After:  `places[0] == j // 64 or places[1] == j // 64`, numbers of pairs
+
+For calls that take generated kernels only: they have no loop over a third axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+
+from ...dsl.core import Attend, Axis, Index, Map, Node, Read, Reduce
+from ...dsl.elaborate.typing import const, pointwise
+from ..program import Program, rewrite
+from .pairs import rewrite_pairs
+
+#: places of all axes of a reduction together that are written out
+MOST_PLACES = 32
+
+
+def unroll(program: Program) -> Program:
+    """Attends without reductions of pairs over axes of a few places."""
+    if not program.signature.fused:
+        return program
+    return rewrite(program, _rule)
+
+
+def _rule(node: Node) -> Node:
+    return rewrite_pairs(node, _written_out) if isinstance(node, Attend) else node
+
+
+def _written_out(node: Node) -> Node:
+    if not isinstance(node, Reduce) or node.dims or not node.axes or node.op not in RULES:
+        return node
+    places = 1
+    for axis in node.axes:
+        if axis.size is None or axis not in node.arg.type.axes:
+            return node
+        places *= axis.size.value
+    if not 1 <= places <= MOST_PLACES:
+        return node
+    return RULES[node.op](_parts(node.arg, node.axes), _parts(node.where, node.axes))
+
+
+def _parts(node: Node | None, axes: tuple[Axis, ...]) -> list[Node]:
+    """A number at every place of some axes; nothing of nothing."""
+    parts = [] if node is None else [node]
+    for axis in axes:
+        assert axis.size is not None
+        parts = [at_place(part, axis, n) for part in parts for n in range(axis.size.value)]
+    return parts
+
+
+def at_place(node: Node, axis: Axis, place: int) -> Node:
+    """A pointwise expression at one place of an axis."""
+    if axis not in node.type.axes:
+        return node
+    if isinstance(node, Map) and node.op != "as_ref":
+        return pointwise(node.op, *(at_place(arg, axis, place) for arg in node.args))
+    if isinstance(node, Index) and node.axis == axis:
+        return const(place)
+    kind = replace(node.type, axes=node.type.axes - {axis})
+    return Read(kind, node, axis, const(place))
+
+
+def _joined(op: str, parts: list[Node]) -> Node:
+    return reduce(lambda left, right: pointwise(op, left, right), parts)
+
+
+def _any(parts: list[Node], where: list[Node]) -> Node:
+    """any(p, where=c) -> p0 and c0 or p1 and c1"""
+    both = zip(parts, where, strict=True)
+    return _joined("or", [_joined("and", [*pair]) for pair in both] if where else parts)
+
+
+def _all(parts: list[Node], where: list[Node]) -> Node:
+    """all(p, where=c) -> not any(not p, where=c)"""
+    return pointwise("not", _any([pointwise("not", part) for part in parts], where))
+
+
+def _sum(parts: list[Node], where: list[Node]) -> Node:
+    """sum(x, where=c) -> where(c0, x0, 0) + where(c1, x1, 0)"""
+    if where:
+        both = zip(where, parts, strict=True)
+        parts = [pointwise("where", test, part, const(0)) for test, part in both]
+    return _joined("+", parts)
+
+
+def _count(parts: list[Node], where: list[Node]) -> Node:
+    """count(p, where=c) -> int(p0 and c0) + int(p1 and c1)"""
+    return _sum([pointwise("int", part) for part in parts], where)
+
+
+def _mean(parts: list[Node], where: list[Node]) -> Node:
+    """mean(x, where=c) -> sum(x, where=c) / count(c), 0 of nothing"""
+    if not where:
+        return pointwise("/", _sum(parts, where), const(len(parts)))
+    return pointwise("safe_div", _sum(parts, where), _count(where, []))
+
+
+#: not the extremes, whose ties share a gradient evenly, which a chain of two at a time does not
+RULES: dict[str, Callable[[list[Node], list[Node]], Node]] = {
+    "any": _any,
+    "all": _all,
+    "sum": _sum,
+    "count": _count,
+    "mean": _mean,
+}
