@@ -32,11 +32,13 @@ class Distance:
 
 
 def distances(match: Match) -> dict[Node, Distance]:
-    """The largest parts of a score, its mask and its prior that are functions of a distance."""
+    """The largest parts of a score, its mask, its prior and its classes that are functions of a distance."""
     found: dict[Node, Distance] = {}
     seen: set[Node] = set()
     prior = None if match.prior is None else match.prior.node
-    stack = [node for node in (match.root, match.given, match.mask, prior) if node is not None]
+    place = None if match.classes is None else match.classes.place
+    roots = (match.root, match.given, match.mask, prior, place)
+    stack = [node for node in roots if node is not None]
     while stack:
         node = stack.pop()
         if node in seen:

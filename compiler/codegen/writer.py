@@ -60,6 +60,8 @@ class Writer:
             "count": len(self.held),
             "softmax": self.match.weight is None,
             "kept": self.kept(),
+            "classes": 0 if self.match.classes is None else self.match.classes.count,
+            "class_place": self.class_place(),
             "prior": self.prior(),
             "of_weighed": Code("" if prior is None else number(prior.of_weighed)),
             "of_all": Code("" if prior is None else number(prior.of_all)),
@@ -163,6 +165,14 @@ class Writer:
         made = self.pairs("p")
         value = made.value(self.match.prior.node)
         return Code(f"{made.code}\nconst real m = {value};")
+
+    def class_place(self) -> Code:
+        """The classes of WIDTH pairs, as `place`; empty where there are none."""
+        if self.match.classes is None:
+            return Code("")
+        made = self.pairs("k")
+        value = made.value(self.match.classes.place)
+        return Code(f"{made.code}\nconst whole place = {value};")
 
     def kept(self) -> Code:
         """What dropout makes of weights of 1, for WIDTH pairs; empty where there is none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...dsl.core import Attend, AttendSource, Axis, Node, Part, Scores, walk
+from ...dsl.core import Attend, AttendSource, Axis, ConcatDims, Node, Part, Scores, walk
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
 from ..dropping import key_places, row_bits
@@ -20,6 +20,7 @@ from .draws import key_of, places_of
 from .emitter import Value, by_rank
 from .layout import ordered
 from .reading import may_be_beyond
+from .shaping import joined
 
 if TYPE_CHECKING:
     from .dense import Dense
@@ -227,9 +228,11 @@ def dropped_rows(e: Dense, node: Attend, axes: tuple[Axis, ...]) -> Value:
 
 
 def _weighted(e: Dense, weights: Value, source: AttendSource, reduced: tuple[Axis, ...]) -> Value:
-    """sum over keys of weight * value."""
-    value = e.lower(source.value)
-    return einsum(e, weights, value, (), (), reduced)
+    """sum over keys of weight * value; of values that are joined one by one."""
+    joint = isinstance(source.value, ConcatDims)
+    values = source.value.args if isinstance(source.value, ConcatDims) else (source.value,)
+    made = [einsum(e, weights, e.lower(value), (), (), reduced) for value in values]
+    return joined(e, made) if joint else made[0]
 
 
 def _sum_of_sources(e: Dense, node: Attend, weights: Value) -> Value:

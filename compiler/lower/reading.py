@@ -6,7 +6,7 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...dsl.core import Axis, Const, Index, KvHead, Map, Node, Read, ReadDim
+from ...dsl.core import Axis, Const, Index, KvHead, Map, Node, Range, Read, ReadDim
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
 from .emitter import Value, by_rank
@@ -120,12 +120,27 @@ def read_at(e: Dense, arg: Value, axis: Axis, index: Value, checked: bool) -> Va
     return e.arrange(made, (*rest, *fresh), arg.dims, arg.wide)
 
 
+def _first_of_run(index: Node) -> int | None:
+    """Where an index starts that counts up from a constant."""
+    match index:
+        case Range():
+            return 0
+        case Map(op="+", args=(Range(), Const(value=int() as first))) if first >= 0:
+            return first
+    return None
+
+
 def read_dim(e: Dense, node: ReadDim) -> Value:
     """The argument read along its first feature dim."""
     arg, index = e.lower(node.arg), e.lower(node.index)
     if index.is_number:
         made = e.method("select", arg.node, len(arg.axes), index.node)
         return Value(made, arg.axes, arg.dims - 1, arg.wide)
+    first = _first_of_run(node.index)
+    if first is not None:
+        size = node.index.type.dims[0].value
+        made = e.method("narrow", arg.node, len(arg.axes), first, size)
+        return Value(made, arg.axes, arg.dims, arg.wide)
     if not arg.axes:
         made = e.call(ops.take, arg.node, e.tensor(index), False)
         return Value(made, index.axes, index.dims + arg.dims - 1, arg.wide)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 def concat(e: Dense, node: ConcatDims) -> Value:
     """Arrays joined along their first feature dim."""
-    args = [e.lower(arg) for arg in node.args]
+    return joined(e, [e.lower(arg) for arg in node.args])
+
+
+def joined(e: Dense, args: Sequence[Value]) -> Value:
+    """The same of what is lowered already."""
     axes = by_rank(axis for arg in args for axis in arg.axes)
     dims = max(arg.dims for arg in args)
     made = e.call(torch.cat, [e.expand(arg, axes) for arg in args], -dims)

@@ -16,6 +16,7 @@ from ...dsl.core import (
     Arg,
     Attend,
     Axis,
+    ConcatDims,
     Const,
     Contract,
     Index,
@@ -38,6 +39,7 @@ from ...dsl.core import (
 from ...dsl.elaborate.typing import pointwise
 from ..dropping import key_places, row_bits
 from ..normalizer import may_be_absent, reweighted_softmax, softmax_argument, uses_scores
+from ..one_hot import place_of
 from ..program import Program
 from .refusal import Refusal, whole_rows
 
@@ -83,6 +85,14 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Classes:
+    """What weights are summed by, beside the values: an int of a pair, and how many there are."""
+
+    place: Node
+    count: int
+
+
+@dataclass(frozen=True)
 class Prior:
     """What a softmax is multiplied with: weights e m / (of_weighed sum(e m) + of_all sum(e))."""
 
@@ -105,6 +115,7 @@ class Match:
     prior       what the weights of a softmax are multiplied with, if they are
     dropped     how weights are dropped, if they are
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
+    classes     what the weights of a query are summed by, if they are
     """
 
     query: Axis
@@ -120,6 +131,7 @@ class Match:
     prior: Prior | None
     dropped: Dropped | None
     with_lse: bool
+    classes: Classes | None
 
     @property
     def root(self) -> Node:
@@ -172,7 +184,8 @@ class _Matcher:
         if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
             raise _Unfit(Refusal("its result has other axes than tokens and heads", self.node))
         # apart from the score's leaves, which may be the same array; a number is a vector of one
-        value = self._leaf(self.source.value, self.source.value)
+        given_value, classes = self._value()
+        value = self._leaf(given_value, given_value)
         value = replace(self.leaves.pop(value.node), width=max(value.width, 1))
         if value.domain != "key" or value.node.type.kind is not Kind.REAL:
             raise _Unfit(Refusal("its values differ by pair", self.source.value))
@@ -184,7 +197,8 @@ class _Matcher:
             mask = None if mask.value else mask
         given = self.source.score if may_be_absent(self.source.score) else None
         multiplied = None if prior is None else prior.node
-        for item in (score if weight is None else weight, given, mask, multiplied):
+        place = None if classes is None else classes.place
+        for item in (score if weight is None else weight, given, mask, multiplied, place):
             if item is not None:
                 self._scalar(item)
         dropped = None
@@ -206,7 +220,16 @@ class _Matcher:
             prior,
             dropped,
             with_lse,
+            classes,
         )
+
+    def _value(self) -> tuple[Node, Classes | None]:
+        """The values by key, and the classes of pairs that are joined to them."""
+        match self.source.value:
+            case ConcatDims(args=(value, hot)) if (place := place_of(hot)) is not None:
+                return value, Classes(place, hot.type.dims[0].value)
+            case value:
+                return value, None
 
     def _normalised(self) -> tuple[Node, Node | None, Prior | None]:
         """The argument of a softmax and its prior, or the score and the weight that it gives."""

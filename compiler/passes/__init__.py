@@ -14,6 +14,7 @@ from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
 from .unroll import unroll
+from .values_by_class import values_by_class
 from .verify import verify
 
 PASSES: tuple[Callable[[Program], Program], ...] = (
@@ -24,6 +25,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     split_unions,
     split_sources,
     unroll,
+    values_by_class,
     commute_reads,
     hoist,
 )

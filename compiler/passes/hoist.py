@@ -86,24 +86,26 @@ def _grouped(node: Node, query: Axis, keys: Axes) -> Node:
     if not isinstance(node, Map) or node.op != "+":
         return node
     groups: dict[str, list[Node]] = {"query": [], "key": [], "pair": []}
-    for term in _terms(node):
+    for term in terms_of(node):
         if is_pair(term, query, keys):
             groups["pair"].append(term)
         else:
             groups["key" if keys & term.type.axes else "query"].append(term)
     if max(len(groups["query"]), len(groups["key"])) < 2:
         return node
-    sums = [_total(terms) for terms in groups.values() if terms]
-    return _total(sums)
+    sums = [total_of(terms) for terms in groups.values() if terms]
+    return total_of(sums)
 
 
-def _terms(node: Node) -> list[Node]:
+def terms_of(node: Node) -> list[Node]:
+    """What a sum is made of."""
     if isinstance(node, Map) and node.op == "+":
-        return _terms(node.args[0]) + _terms(node.args[1])
+        return terms_of(node.args[0]) + terms_of(node.args[1])
     return [node]
 
 
-def _total(terms: list[Node]) -> Node:
+def total_of(terms: list[Node]) -> Node:
+    """The sum again."""
     total = terms[0]
     for term in terms[1:]:
         total = pointwise("+", total, term)

@@ -83,16 +83,16 @@ def _parts(matrix: Node, dim: int, joined: ConcatDims) -> Node | None:
     first = 0
     for arg in joined.args:
         (size,) = arg.type.dims
-        product = contract(_slice(rows, first, size), arg, ((0, 0),))
+        product = contract(sliced(rows, first, size), arg, ((0, 0),))
         total = product if total is None else pointwise("+", total, product)
         first += size.value
     return total
 
 
-def _slice(matrix: Node, first: int, size: Size) -> Node:
-    """Some rows of a matrix."""
+def sliced(array: Node, first: int, size: Size) -> Node:
+    """Some places of the first dim of an array."""
     place = pointwise("+", Range(Type(Kind.INT, frozenset(), (size,))), const(first))
-    return ReadDim(replace(matrix.type, dims=(size, *matrix.type.dims[1:])), matrix, place)
+    return ReadDim(replace(array.type, dims=(size, *array.type.dims[1:])), array, place)
 
 
 def _read(node: Node, index: Const) -> Node:

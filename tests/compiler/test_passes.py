@@ -11,7 +11,19 @@ from attnc.compiler.passes.hoist import LEAVES, is_pair
 from attnc.compiler.passes.verify import InvalidIR, verify
 from attnc.compiler.program import Program, Signature
 from attnc.dsl.api import check
-from attnc.dsl.core import Arg, Attend, Map, Node, Part, Reduce, Type, map_operands, operands, walk
+from attnc.dsl.core import (
+    Arg,
+    Attend,
+    Map,
+    Node,
+    Part,
+    ReadDim,
+    Reduce,
+    Type,
+    map_operands,
+    operands,
+    walk,
+)
 from attnc.dsl.library import library_paths
 
 NAMES = [name for name in library_paths() if name != "etc"]
@@ -78,6 +90,17 @@ def test_a_table_is_contracted_before_it_is_read() -> None:
     for node in walk(attend.sources[0].score):
         both = {axis.name for axis in node.type.axes} >= {"x", "context"}
         assert not (both and node.type.dims), "no pair holds feature dims"
+
+
+def test_weights_are_summed_by_class_before_values_are_read() -> None:
+    spec = attnc.loads(
+        "attnc: 1\nname: own\nextends: softmax\nweights: {rel: {shape: [9, d_value]}}\n"
+        'value: "v + rel[clip(j - i, -4, 4) + 4]"\n'
+    )
+    (attend,) = attends_of(run_passes(Program(spec.typed, Signature(), spec.typed.outputs)))
+    assert attend.type.dims[0].value == spec.typed.dims["d_value"] + 9
+    read = [node for node in walk(attend.sources[0].value) if isinstance(node, ReadDim)]
+    assert read == []
 
 
 @pytest.mark.parametrize(("places", "written_out"), [(1, True), (32, True), (33, False)])

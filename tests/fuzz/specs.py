@@ -70,6 +70,7 @@ weights:
   of_second: {{shape: [3]}}
   slots_of: {{shape: [h, mem]}}
   by_e: {{shape: [h, e]}}
+  of_place: {{shape: [wide, d_value]}}
 tokens:
   mem: slots(4)
 project:
@@ -236,6 +237,7 @@ def drawn(seed: int) -> Drawn:
     if rng.random() < 0.05:
         starts["head_start"] = 3
     values = ["v", "v", "v", "v", "tanh(v)", "by_key", "k" if d_head == d_value else "v"]
+    values.append(f"v + of_place[{Numbers(rng, not apart).place('wide')}]")
     value = rng.choice(values)
     parts = [_part(rng, seed, apart, value) for _ in range(rng.choice([1, 1, 1, 2]))]
     made = Drawn(

@@ -85,6 +85,15 @@ ONCE_WRONG = {
         " + real(count(by_e > by_query, over=e, where=i % 4 >= e))",
         "any(i - j == 3 * e, over=e, where=j % 4 != e) or all(i * e > j, over=e, where=i % 4 > e)",
     ),
+    "values from a table": spec(
+        "dot(q, k)", "j != i + 20", value="v + of_place[clip(i - j, -4, 4) + 4]", lse=True
+    ),
+    "values from a table, without a softmax": spec(
+        "dot(q, k)", normalize="sigmoid(s)", value="of_place[(i - j) % wide] + tanh(v)"
+    ),
+    "values from a table, with a prior": spec(
+        "dot(q, k)", normalize="by_head * softmax(tanh(s), j)", value="v + of_place[(i * j) % wide]"
+    ),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
     "a learned slope": spec("leaky_relu(dot(q, k), by_key) + dot(u, leaky_relu(q + k, u))"),
     "one key, of which only lse has a gradient": spec(

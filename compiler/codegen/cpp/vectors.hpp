@@ -284,7 +284,17 @@ INLINE real gather_by_key(const float* tables, whole place, int64_t size) {
 // Where `absent`, a place outside was read as 0.
 INLINE bool is_read(int64_t place, int64_t size, bool absent) { return !absent || (place >= 0 && place < size); }
 
+INLINE bool all_alike(whole place) {
+  bool alike = true;
+  for (int n = 1; n < WIDTH; ++n) alike &= place[n] == place[0];
+  return alike;
+}
+
 INLINE void scatter(float* table, whole place, real x, int64_t size, bool absent) {
+  if (all_alike(place)) {
+    if (is_read(place[0], size, absent)) table[within(place[0], size)] += sum_of(x);
+    return;
+  }
   for (int n = 0; n < WIDTH; ++n)
     if (is_read(place[n], size, absent)) table[within(place[n], size)] += x[n];
 }
