@@ -8,6 +8,7 @@ from ..program import Program
 from .commute_reads import commute_reads
 from .hoist import hoist
 from .join_products import join_products
+from .join_reads import join_reads
 from .simplify import simplify
 from .specialise import specialise
 from .split_maps import split_maps
@@ -25,6 +26,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     split_unions,
     split_sources,
     unroll,
+    join_reads,
     values_by_class,
     commute_reads,
     hoist,

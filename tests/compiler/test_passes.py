@@ -92,6 +92,16 @@ def test_a_table_is_contracted_before_it_is_read() -> None:
         assert not (both and node.type.dims), "no pair holds feature dims"
 
 
+def test_a_table_with_two_indices_is_read_once() -> None:
+    spec = attnc.loads(
+        "attnc: 1\nname: own\nextends: softmax\nweights: {rel: {shape: [h, 3, 5]}}\n"
+        'score: "super + rel[clip(j - i, 0, 2)][(i - j) % 5]"\n'
+    )
+    (attend,) = attends_of(run_passes(Program(spec.typed, Signature(), spec.typed.outputs)))
+    (read,) = [node for node in walk(attend.sources[0].score) if isinstance(node, ReadDim)]
+    assert [dim.value for dim in read.arg.type.dims] == [15]
+
+
 def test_weights_are_summed_by_class_before_values_are_read() -> None:
     spec = attnc.loads(
         "attnc: 1\nname: own\nextends: softmax\nweights: {rel: {shape: [9, d_value]}}\n"

@@ -231,6 +231,7 @@ class Numbers:
             f"rel[{self.place('wide')}]",
             f"rel[{self.place('wide')}]",
             f"flat[{self.place('wide')}]",
+            f"grid[{self.place('4')}][{self.place('wide')}]",
             f"slots_of[token(mem, {self.whole()})]",
             f"slots_of[token(mem, {self.place('4')})]",
             f"q2[{self.place('3')}]",

@@ -64,6 +64,7 @@ weights:
   sharp: {{shape: []}}
   rel: {{shape: [h, wide]}}
   flat: {{shape: [wide]}}
+  grid: {{shape: [h, 4, wide]}}
   first: {{shape: [5, d_head]}}
   second: {{shape: [3, 5]}}
   joined: {{shape: [4, 6]}}
