@@ -17,10 +17,11 @@ from ..dsl.core import (
     Part,
     Reduce,
     Scores,
+    map_operands,
     operands,
     walk,
 )
-from ..dsl.elaborate.typing import pointwise
+from ..dsl.elaborate.typing import const, pointwise, real
 
 
 def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
@@ -76,19 +77,84 @@ def reweighted_softmax(node: Node) -> tuple[Node, Node, float, float] | None:
             return None
         eps = float(added.value)
     inner = reweighted_softmax(top)
-    if inner is None or inner[2:] != (0.0, 1.0) or not _is_row_sum(total, top):
+    if inner is None or inner[2:] != (0.0, 1.0) or not _is_sum_of(total, top):
         return None
     return inner[0], inner[1], 1.0, eps
 
 
-def _is_row_sum(node: Node, arg: Node) -> bool:
+def _is_sum_of(node: Node, arg: Node) -> bool:
     """Whether a node is the sum of something along one axis."""
-    return (
-        isinstance(node, Reduce)
-        and (node.op, node.dims, node.where) == ("sum", (), None)
-        and node.arg is arg
-        and len(node.axes) == 1
+    return isinstance(node, Reduce) and node.arg is arg and is_row_sum(node, *node.axes[:1])
+
+
+def is_row_sum(node: Node, *joint: Axis) -> bool:
+    """Whether a node is a sum along the axis of the keys."""
+    return isinstance(node, Reduce) and (node.op, node.axes, node.dims, node.where) == (
+        "sum",
+        joint,
+        (),
+        None,
     )
+
+
+def plain_sums(node: Node, joint: Axis) -> Node:
+    """mean_j z -> safe_div(sum_j z, sum_j 1); sum_j z where c -> sum_j where(c, z, 0)"""
+    done: dict[Node, Node] = {}
+
+    def rewritten(item: Node) -> Node:
+        if isinstance(item, Scores) or not uses_scores(item):
+            return item
+        if item not in done:
+            made = map_operands(item, rewritten)
+            done[item] = _plain_sum(made) if isinstance(made, Reduce) else made
+        return done[item]
+
+    def _plain_sum(item: Reduce) -> Node:
+        if item.op not in ("sum", "mean") or item.axes != (joint,) or item.dims:
+            return item
+        if (item.op, item.where) == ("sum", None):
+            return item
+        own = replace(item, op="sum", where=None)
+        there = item.where or pointwise("==", item.arg, item.arg)
+        total = replace(own, arg=pointwise("where", there, item.arg, const(0.0)))
+        if item.op == "sum":
+            return total
+        return pointwise("safe_div", total, replace(own, arg=real(there)))
+
+    return rewritten(node)
+
+
+def quotient(node: Node, joint: Axis) -> tuple[Node, Node, bool] | None:
+    """(f, g, guarded) of the weights f / g with g arithmetic of sums over the row; 0 where guarded and g is 0."""
+    if not isinstance(node, Map) or softmax_argument(node) is not None:
+        return None
+    match node.op, node.args:
+        case "/" | "safe_div", (top, bottom) if _is_divisor(bottom, joint):
+            return top, bottom, node.op == "safe_div"
+        case "/" | "safe_div", (top, bottom) if (found := quotient(top, joint)) is not None:
+            return pointwise(node.op, found[0], bottom), *found[1:]
+        case "neg", (arg,) if (found := quotient(arg, joint)) is not None:
+            return pointwise("neg", found[0]), *found[1:]
+        case "*", (left, right):
+            for one, other in ((left, right), (right, left)):
+                if (found := quotient(one, joint)) is not None:
+                    return pointwise("*", found[0], other), *found[1:]
+    return None
+
+
+def _is_divisor(node: Node, joint: Axis) -> bool:
+    """Whether a node is arithmetic of a row with a sum over it."""
+    return uses_scores(node) and _is_of_row(node, joint)
+
+
+def _is_of_row(node: Node, joint: Axis) -> bool:
+    if is_row_sum(node, joint):
+        return uses_scores(node)
+    if isinstance(node, Scores) or joint in node.type.axes:
+        return False
+    if not uses_scores(node):
+        return True
+    return isinstance(node, Map) and all(_is_of_row(arg, joint) for arg in node.args)
 
 
 def softmax_of(scores: Node, axis: Axis) -> Node:
@@ -99,36 +165,47 @@ def softmax_of(scores: Node, axis: Axis) -> Node:
     return pointwise("safe_div", raised, Reduce(row, "sum", raised, (axis,), (), None))
 
 
-def sink_of(node: Node) -> tuple[Axis, Node] | None:
-    """The axis and the sink of exp(s - m) / (sum exp(s - m) + exp(sink - m)), m = max(max s, sink)."""
+def sink_of(node: Node) -> tuple[Axis, Node, Node] | None:
+    """The axis, the sink and c of exp(s - m) / (sum exp(s - m) + c exp(sink - m)), m = max(max s, sink).
+
+    c exp(-m) is that of a sink of 0.
+    """
     if not isinstance(node, Map) or node.op != "safe_div":
         return None
     top, bottom = node.args
     if not isinstance(bottom, Map) or bottom.op != "+":
         return None
     for total, extra in (bottom.args, bottom.args[::-1]):
-        if not isinstance(total, Reduce) or len(total.axes) != 1 or not isinstance(extra, Map):
-            continue
-        difference = extra.args[0]
-        if extra.op != "exp" or not isinstance(difference, Map) or difference.op != "-":
-            continue
-        (axis,), sink = total.axes, difference.args[0]
-        if node is _with_sink(top, axis, sink):
-            return axis, sink
+        if isinstance(total, Reduce) and _is_sum_of(total, top):
+            found = _sink_in(extra)
+            if found is not None and _is_raised(top, *found[1:], total.axes[0]):
+                return total.axes[0], found[1], found[0]
     return None
 
 
-def _with_sink(top: Node, axis: Axis, sink: Node) -> Node | None:
-    """The softmax with a sink whose numerator is given, as it is elaborated."""
-    scores = next((item for item in walk(top) if isinstance(item, Scores)), None)
-    if scores is None or uses_scores(sink):
-        return None
-    row = replace(scores.type, axes=scores.type.axes - {axis})
-    largest = pointwise("max", Reduce(row, "max", scores, (axis,), (), None), sink)
-    raised = pointwise("exp", pointwise("-", scores, largest))
-    total = Reduce(row, "sum", raised, (axis,), (), None)
-    extra = pointwise("exp", pointwise("-", sink, largest))
-    return pointwise("safe_div", raised, pointwise("+", total, extra))
+def _sink_in(extra: Node) -> tuple[Node, Node, Node] | None:
+    """c, sink and m of c exp(sink - m)."""
+    match extra:
+        case Map(op="exp", args=(Map(op="-", args=(sink, largest)),)) if not uses_scores(sink):
+            return const(1.0), sink, largest
+        case Map(op="exp", args=(Map(op="neg", args=(largest,)),)):
+            return const(1.0), const(0.0), largest
+        case Map(op="*", args=(left, right)):
+            for count, other in ((left, right), (right, left)):
+                found = None if uses_scores(count) else _sink_in(other)
+                if found is not None:
+                    return pointwise("*", found[0], count), *found[1:]
+    return None
+
+
+def _is_raised(top: Node, sink: Node, largest: Node, axis: Axis) -> bool:
+    """Whether a node is exp(s - m) with m the largest of the scores along an axis and a sink."""
+    match top:
+        case Map(op="exp", args=(Map(op="-", args=(Scores() as scores, m)),)) if m is largest:
+            row = replace(scores.type, axes=scores.type.axes - {axis})
+            peak = Reduce(row, "max", scores, (axis,), (), None)
+            return largest in (pointwise("max", peak, sink), pointwise("max", sink, peak))
+    return False
 
 
 def uses_scores(node: Node) -> bool:

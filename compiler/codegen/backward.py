@@ -35,7 +35,9 @@ class Backward(Writer):
         keys = [item for item in self.held if item.leaf.domain == "key"]
         rows = [item for item in self.held if item.leaf.domain == "row"]
         score, follows = self.pair_block()
+        by_row = {} if self.divided is None else self.divided.backward(len(self.held))
         return super().blocks() | {
+            **by_row,
             "spans": lines_of(spans_pack(item, "levels.all") for item in rows if item.in_mask),
             "extremes": all_extremes(rows, "GROUP", "std::min<long>(GROUP, N - n * GROUP)"),
             "score": score,
@@ -61,6 +63,7 @@ class Backward(Writer):
                 (
                     *(line for item in self.held for line in self.targets(item)),
                     *map(self.sum_centre, self.fractions),
+                    "" if self.divided is None else self.divided.targets(),
                     *(item.cotangents() for item in self.distances.values()),
                     *(item.start_unit() for item in self.distances.values()),
                 )
@@ -210,7 +213,7 @@ class Backward(Writer):
     def pair_block(self) -> tuple[Code, Code]:
         """The score of WIDTH pairs (the weight where it is no softmax), and what follows from it."""
         made = self.pairs()
-        plain = self.match.weight is None
+        softmax = self.match.weight is None
         root = self.weighing(made)
         score = made.code
         made.lines.clear()
@@ -219,11 +222,13 @@ class Backward(Writer):
             *self.distances,
             *(node for node in walk(root) if self.is_number(node)),
         ]
-        seeds: dict[Node, Node] = {root: DS if plain else DW}
+        seeds: dict[Node, Node] = {root: DS if softmax else DW}
+        wanted += [node for node in walk(*self.match.of_pairs) if self.is_number(node)]
         if self.match.prior is not None:
             prior = self.match.prior.node
-            wanted += [node for node in walk(prior) if self.is_number(node)]
             seeds[prior] = pointwise("+", seeds[root], DM) if prior is root else DM
+        if self.divided is not None:
+            seeds = self.divided.seeds(root, DW)
         found = flow(seeds, dict.fromkeys(wanted))
         lines: list[str] = []
         for node, part in found.items():

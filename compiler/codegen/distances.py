@@ -32,13 +32,11 @@ class Distance:
 
 
 def distances(match: Match) -> dict[Node, Distance]:
-    """The largest parts of a score, its mask, its prior and its classes that are functions of a distance."""
+    """The largest parts of what is computed of a pair that are functions of a distance."""
     found: dict[Node, Distance] = {}
     seen: set[Node] = set()
-    prior = None if match.prior is None else match.prior.node
-    place = None if match.classes is None else match.classes.place
-    roots = (match.root, match.given, match.mask, prior, place)
-    stack = [node for node in roots if node is not None]
+    parts = (match.root, match.given, match.mask, *match.of_pairs)
+    stack = [node for node in parts if node is not None]
     while stack:
         node = stack.pop()
         if node in seen:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...dsl.core import Node
-from .expressions import number
+from .expressions import Code, number
 from .leaves import Held
 from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
 from .writer import Writer
@@ -19,7 +19,11 @@ class Forward(Writer):
         keys = [item for item in self.held if item.leaf.domain == "key"]
         made = self.pairs()
         self.weighing(made)
+        sums: dict[str, Any] = {"visible_sums": Code(""), "all_sums": Code("")}
+        if self.divided is not None:
+            sums = self.divided.forward(made, self.match.given is not None)
         return super().blocks() | {
+            **sums,
             "score": made.code,
             "absent": self.absent(),
             "packs": lines_of(

@@ -32,3 +32,14 @@ class Sources:
 def sources(match: Match) -> Sources:
     """The kernels of an attend."""
     return Sources(Forward(match).text(), Backward(match).text())
+
+
+def kept_of_rows(match: Match) -> int:
+    """How many numbers of each row the forward keeps for the backward.
+
+    Of a softmax its lse, its largest score and 1 / its sum; of weights that are divided 1 / what by,
+    whether one key has them all, and the sums over the row.
+    """
+    if match.weight is None:
+        return 3
+    return 0 if match.divisor is None else 2 + len(match.divisor.sums)

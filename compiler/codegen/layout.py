@@ -51,6 +51,7 @@ class Kernel:
     result      the places of batch, head and query among the dims of the result, -1 where it has none
     dims        the feature dims of the result
     softmax     whether lse is made
+    kept        how many numbers of each row are kept for the backward
     """
 
     name: str
@@ -59,3 +60,4 @@ class Kernel:
     result: tuple[int, ...]
     dims: tuple[int, ...]
     softmax: bool
+    kept: int

@@ -90,6 +90,11 @@ class Held:
                 return f"pairs(x{k} + (first + r) * a{k}.by_row + {KEY}, M - {KEY})"
         return f"{spread}(x{k}[0])"
 
+    def of_row(self) -> str:
+        """The number of query `row`, or of its head, straight from the array."""
+        at = f"({self.packed})a{self.place}.of(b, h)[row * a{self.place}.by_row]"
+        return f"{SPREAD[self.kind]}({at})"
+
     def feature(self, index: str) -> str:
         """The same of one feature `d`."""
         if not self.is_vector:

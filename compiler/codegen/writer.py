@@ -9,6 +9,7 @@ from ..matching.fused import Match
 from .algebra import fractions
 from .by_distance import ByDistance
 from .distances import distances
+from .divisors import Divided
 from .expressions import Code, Spans, Statements, number
 from .leaves import KEY, Held, held, is_product, query_side
 from .networks import Network
@@ -44,6 +45,9 @@ class Writer:
             for place, (node, found) in enumerate(distances(match).items())
         }
 
+        divisor = match.divisor
+        self.divided = None if divisor is None else Divided(divisor, self.by_node)
+
     def text(self) -> str:
         """The whole source."""
         template = environment().get_template(self.template)
@@ -65,6 +69,7 @@ class Writer:
             "prior": self.prior(),
             "of_weighed": Code("" if prior is None else number(prior.of_weighed)),
             "of_all": Code("" if prior is None else number(prior.of_all)),
+            "divided": self.divided is not None,
             "arrays": lines_of(item.array() for item in self.held),
             "factors": lines_of(item.factor for item in self.held),
             "row_loads": lines_of(

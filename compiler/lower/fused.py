@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...dsl.core import (
@@ -22,7 +23,7 @@ from ...dsl.core import (
     operands,
     walk,
 )
-from ..codegen.kernel import sources
+from ..codegen.kernel import kept_of_rows, sources
 from ..codegen.layout import Argument, Kernel, Learner
 from ..dropping import row_bits
 from ..matching.fused import Leaf, Match
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 def emit(e: Dense, node: Attend, found: Match) -> Value:
     """The result of the kernel; its lse is kept for those who read it."""
+    for row, own in found.rows:
+        e.chosen[row] = partial(emit, node=row, found=own)
     if found.dropped is not None:
         dropped_rows(e, node, row_bits(node).type.ordered)
     values = [_value(e, leaf) for leaf in found.leaves]
@@ -52,12 +55,13 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
         tuple(-1 if axis is None else axes.index(axis) for axis in wanted),
         dims,
         found.weight is None,
+        kept_of_rows(found),
     )
     assert e.kernels is not None
     sizes = [1 if axis is None else e.size(axis) for axis in (*wanted, found.key)]
     arrays = [(_shared(leaf.node), v) for leaf, v in zip(found.leaves, values, strict=True)]
     fresh = type(e)(e.program, {})
-    dense = alone.graph(fresh, node, (*wanted, found.key), arrays, found.with_lse)
+    dense = alone.graph(fresh, found.node, (*wanted, found.key), arrays, found.with_lse)
     name = e.submodule("kernel", e.kernels(kernel, dense))
     made = e.module(name, sizes, *(e.tensor(value) for value in values))
     wide = any(value.wide for value in values[:1])

@@ -1,6 +1,6 @@
 """Whether an attend fits a fused kernel, and what the kernel is made of; without torch.
 
-    w[i, j] = softmax_j or any function of s[i, j],  o[i] = sum_j w[i, j] v[j]
+    w[i, j] = softmax_j or any function of s[i, j] and of sums over j,  o[i] = sum_j w[i, j] v[j]
 
 A score is arithmetic on numbers of pairs: of its leaves (arrays by query, by key, by pair, by head)
 and of its terms (sums over a feature dim, products of queries and keys among them).
@@ -8,7 +8,6 @@ and of its terms (sums over a feature dim, products of queries and keys among th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal as Choice
 
@@ -30,18 +29,13 @@ from ...dsl.core import (
     Read,
     ReadDim,
     Reduce,
-    Scan,
-    Scores,
-    Simplex,
-    map_operands,
-    operands,
 )
-from ...dsl.elaborate.typing import pointwise
 from ..dropping import key_places, row_bits
-from ..normalizer import may_be_absent, reweighted_softmax, softmax_argument, uses_scores
+from ..normalizer import may_be_absent
 from ..one_hot import place_of
 from ..program import Program
 from .refusal import Refusal, whole_rows
+from .weights import Divisor, Prior, Weights, weights_of
 
 #: which tokens an array depends on
 Domain = Choice["head", "row", "key", "pair"]
@@ -93,31 +87,26 @@ class Classes:
 
 
 @dataclass(frozen=True)
-class Prior:
-    """What a softmax is multiplied with: weights e m / (of_weighed sum(e m) + of_all sum(e))."""
-
-    node: Node
-    of_weighed: float
-    of_all: float
-
-
-@dataclass(frozen=True)
 class Match:
     """What a fused kernel is made of.
 
+    node        the attend, whose normaliser reads the results of `rows`
     score       of a pair, before the normaliser
     mask        bool of a pair, or None
     given       the score as it is given, where it may be -inf: then a pair is not there; else None
-    weight      None for softmax, else the weight of a pair
+    weight      None for softmax, else the weight of a pair, before it is divided
     value       leaf of the values
     leaves      everything that is read, `value` first; an array that the score reads too is there twice
     terms       sums over a feature dim, in the order in which they are needed
     prior       what the weights of a softmax are multiplied with, if they are
+    divisor     what the weights of a row are divided by, if they are
+    rows        attends over the same pairs whose results are read by query, by kernels too
     dropped     how weights are dropped, if they are
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     classes     what the weights of a query are summed by, if they are
     """
 
+    node: Attend
     query: Axis
     key: Axis
     score: Node
@@ -129,6 +118,8 @@ class Match:
     terms: tuple[Node, ...]
     layers: tuple[Contract, ...]
     prior: Prior | None
+    divisor: Divisor | None
+    rows: tuple[tuple[Attend, Match], ...]
     dropped: Dropped | None
     with_lse: bool
     classes: Classes | None
@@ -137,6 +128,14 @@ class Match:
     def root(self) -> Node:
         """What is computed of a pair: its score, of which the softmax is taken, or its weight."""
         return self.score if self.weight is None else self.weight
+
+    @property
+    def of_pairs(self) -> tuple[Node, ...]:
+        """What is computed of a pair besides: its prior, what is summed over its row, and its class."""
+        prior = () if self.prior is None else (self.prior.node,)
+        sums = () if self.divisor is None else self.divisor.sums
+        place = () if self.classes is None else (self.classes.place,)
+        return (*prior, *(node for _, node in sums), *place)
 
     def leaf(self, node: Node) -> Leaf | None:
         """The leaf that a node is, if it is one; of an array that is there twice the score's."""
@@ -159,8 +158,17 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
     refusal = whole_rows(node, program, parts - {"lse"}, drops=True)
     if refusal is not None:
         return refusal
+    weights = weights_of(node)
+    if isinstance(weights, Refusal):
+        return weights
+    rows = []
+    for row, with_lse in weights.rows:
+        made = match(row, program, frozenset({"lse"} if with_lse else ()))
+        if isinstance(made, Refusal):
+            return made
+        rows.append((row, made))
     try:
-        return _Matcher(node, program.signature.training).matched("lse" in parts)
+        return _Matcher(weights, program.signature.training).matched("lse" in parts, tuple(rows))
     except _Unfit as unfit:
         return unfit.refusal
 
@@ -168,8 +176,9 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
 class _Matcher:
     """Collects the leaves and terms of one attend."""
 
-    def __init__(self, node: Attend, training: bool) -> None:
-        self.node = node
+    def __init__(self, weights: Weights, training: bool) -> None:
+        self.weights = weights
+        self.node = node = weights.node
         self.rate = node.dropout if training else 0.0
         (self.source,) = node.sources
         (self.key,) = self.source.axes
@@ -177,8 +186,10 @@ class _Matcher:
         self.leaves: dict[Node, Leaf] = {}
         self.terms: dict[Node, None] = {}
         self.layers: dict[Contract, None] = {}
+        #: what stands for sums over a row
+        self.totals: set[Param] = set()
 
-    def matched(self, with_lse: bool) -> Match:
+    def matched(self, with_lse: bool, rows: tuple[tuple[Attend, Match], ...]) -> Match:
         if self.query not in self.node.type.axes:
             raise _Unfit(Refusal("all its queries are alike", self.node))
         if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
@@ -189,7 +200,8 @@ class _Matcher:
         value = replace(self.leaves.pop(value.node), width=max(value.width, 1))
         if value.domain != "key" or value.node.type.kind is not Kind.REAL:
             raise _Unfit(Refusal("its values differ by pair", self.source.value))
-        score, weight, prior = self._normalised()
+        score, weight, prior = self.weights.score, self.weights.weight, self.weights.prior
+        divisor = self.weights.divisor
         if with_lse and (weight is not None or prior is not None):
             raise _Unfit(Refusal("its lse is read, of weights that are no softmax", self.node))
         mask = self.source.mask
@@ -198,15 +210,21 @@ class _Matcher:
         given = self.source.score if may_be_absent(self.source.score) else None
         multiplied = None if prior is None else prior.node
         place = None if classes is None else classes.place
-        for item in (score if weight is None else weight, given, mask, multiplied, place):
+        sums = () if divisor is None else divisor.sums
+        made = (score if weight is None else weight, given, mask, multiplied, place)
+        for item in (*made, *(item for _, item in sums)):
             if item is not None:
                 self._scalar(item)
+        if divisor is not None:
+            self.totals = {leaf for leaf, _ in sums}
+            self._scalar(divisor.node)
         dropped = None
         if self.rate:
             dropped = Dropped(row_bits(self.node), key_places(self.node), self.rate)
             self._leaf(dropped.rows, dropped.rows)
             self._leaf(dropped.keys, dropped.keys)
         return Match(
+            self.node,
             self.query,
             self.key,
             score,
@@ -218,6 +236,8 @@ class _Matcher:
             tuple(self.terms),
             tuple(self.layers),
             prior,
+            divisor,
+            rows,
             dropped,
             with_lse,
             classes,
@@ -231,28 +251,14 @@ class _Matcher:
             case value:
                 return value, None
 
-    def _normalised(self) -> tuple[Node, Node | None, Prior | None]:
-        """The argument of a softmax and its prior, or the score and the weight that it gives."""
-        normalize, prior = self.node.normalize, None
-        found = softmax_argument(normalize)
-        inner = normalize if found is None else found[0]
-        reweighted = reweighted_softmax(normalize)
-        if reweighted is not None:
-            inner, prior = reweighted[0], Prior(*reweighted[1:])
-        for item in _below(inner):
-            if isinstance(item, Reduce | Scan | Simplex) and uses_scores(item):
-                raise _Unfit(Refusal("its weights depend on all scores of a row", item))
-        made = _with(inner, self.source.score, {})
-        if found is not None or prior is not None:
-            return made, None, prior
-        return self.source.score, made, None
-
     def _scalar(self, node: Node, feature: bool = False) -> None:
         """Collect what a number of a pair (of a pair and a feature) is made of."""
         if node.type.dims and not feature:
             raise _Unfit(Refusal("a vector is made for every pair", node))
         match node:
             case Const():
+                return
+            case Param() if node in self.totals:
                 return
             case Arg() | Param() | Position() | Index() | Length() | Read(index=KvHead()):
                 self._leaf(node, node)
@@ -337,29 +343,3 @@ class _Matcher:
 
     def _apart(self, node: Node) -> frozenset[Axis]:
         return node.type.axes - {self.query, self.key}
-
-
-def _below(node: Node) -> Iterator[Node]:
-    """The nodes of an expression, each once."""
-    stack, seen = [node], set[Node]()
-    while stack:
-        item = stack.pop()
-        if item not in seen:
-            seen.add(item)
-            yield item
-            stack.extend(operands(item))
-
-
-def _with(node: Node, score: Node, done: dict[Node, Node]) -> Node:
-    """An expression of the normaliser over the score itself."""
-    if node not in done:
-        if isinstance(node, Scores):
-            made = score
-        elif not uses_scores(node):
-            made = node
-        elif isinstance(node, Map):
-            made = pointwise(node.op, *(_with(arg, score, done) for arg in node.args))
-        else:
-            made = map_operands(node, lambda item: _with(item, score, done))
-        done[node] = made
-    return done[node]

@@ -3,7 +3,7 @@
 Before: `score: dot(u, tanh(q + k + c))`
 After:  `score: dot(a0, tanh(a1 + a2))` with `a0 = u`, `a1 = q + c`, `a2 = k`
 
-What is left in the fields of an attend is pair IR: `Arg`s (sequence values, read at the axes that they have), constants, positions, and what combines them.
+What is left in the fields of an attend is pair IR: `Arg`s (sequence values, read at the axes that they have), constants, positions, and what combines them. So it is in the normaliser, around the scores.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ...dsl.core import (
     map_operands,
 )
 from ...dsl.elaborate.typing import pointwise
+from ..normalizer import uses_scores
 from ..program import Program, rewrite
 
 Axes: TypeAlias = frozenset[Axis]
@@ -42,7 +43,17 @@ def _rule(node: Node) -> Node:
     if not isinstance(node, Attend):
         return node
     sources = tuple(_hoist_source(source, node.query) for source in node.sources)
-    return replace(node, sources=sources)
+    normalize = _normalizer(node.normalize, node.query, frozenset({node.joint}), {})
+    return replace(node, sources=sources, normalize=normalize)
+
+
+def _normalizer(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:
+    """A normaliser whose operands beside the scores are pair IR."""
+    if not uses_scores(node):
+        return _body(node, query, keys, memo)
+    if node not in memo:
+        memo[node] = map_operands(node, lambda item: _normalizer(item, query, keys, memo))
+    return memo[node]
 
 
 def _hoist_source(source: AttendSource, query: Axis) -> AttendSource:

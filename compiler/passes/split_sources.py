@@ -3,8 +3,8 @@
 Before: one softmax over several sets of keys
 After:  one for each set with a mask, and one for the lists together, merged by their log-sum-exps
 
-Before: exp(s - m) / (sum exp(s - m) + exp(sink - m))
-After:  softmax(s), its result times 1 / (1 + exp(sink - lse))
+Before: exp(s - m) / (sum exp(s - m) + c exp(sink - m))
+After:  softmax(s), its result times 1 / (1 + c exp(sink - lse))
 
 For calls that take generated kernels only.
 """
@@ -52,10 +52,10 @@ def _without_sink(node: Attend) -> Node:
     found = sink_of(node.normalize)
     if found is None or node.sources[0].at is not None:
         return node
-    axis, sink = found
+    axis, sink, count = found
     scores = next(item for item in walk(node.normalize) if isinstance(item, Scores))
     own = replace(node, normalize=softmax_of(scores, axis))
     # not a sigmoid, whose derivative torch takes from 1 - sigmoid; bounded where lse is -inf
     gap = pointwise("min", pointwise("-", sink, lse_of(own)), const(FARTHEST))
-    whole = pointwise("+", const(1.0), pointwise("exp", gap))
+    whole = pointwise("+", const(1.0), pointwise("*", count, pointwise("exp", gap)))
     return pointwise("/", own, whole)

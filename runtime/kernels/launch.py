@@ -35,13 +35,13 @@ def forward(
     """What the kernel makes.
 
     Shapes:
-        results                 (batch, heads, queries, width)
-        of a softmax its rows   (3, batch, heads, queries), lse first
+        results              (batch, heads, queries, width)
+        what is kept of rows (numbers, batch, heads, queries), of a softmax lse first
     """
     held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
     batch, heads, queries, _ = sizes
     out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=dtypes.kept(arrays[0]))
-    stats = torch.empty((3, batch, heads, queries) if kernel.softmax else 0)
+    stats = torch.empty((kernel.kept, batch, heads, queries))
     if 0 in sizes:  # no pairs: nothing is read, arrays without numbers have no place
         out.zero_()
         stats.zero_()
@@ -72,8 +72,8 @@ def backward(
     if out_grad is None:
         out_grad = torch.zeros_like(out)
     extra: list[Tensor | None] = [out_grad]
-    if kernel.softmax:
-        extra += [stats[1], stats[2], out, lse_grad]
+    if kernel.kept:
+        extra += [out, lse_grad, *stats]
     threads = torch.get_num_threads()
     units = max(1, batch * heads)
     stretches = 1 if units >= threads else -(-2 * threads // units)

@@ -27,7 +27,7 @@ KNOWN: dict[str, Known] = {}
 
 @torch.library.custom_op("attnc::attend", mutates_args=())
 def attend(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Tensor]:
-    """What the kernel of a key makes: results in the dtype of the values, and of a softmax three numbers of each row."""
+    """What the kernel of a key makes: results in the dtype of the values, and some numbers of each row."""
     with torch.no_grad():
         return launch.forward(KNOWN[key].kernel, sizes, arrays)
 
@@ -38,7 +38,7 @@ def _(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Tensor]
     batch, heads, queries, _keys = sizes
     width, like = launch.width_of(kernel), arrays[0]
     out = like.new_empty((batch, heads, queries, width), dtype=dtypes.kept(like))
-    shape = (3, batch, heads, queries) if kernel.softmax else (0,)
+    shape = (kernel.kept, batch, heads, queries)
     return out, like.new_empty(shape, dtype=torch.float32)
 
 

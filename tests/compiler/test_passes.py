@@ -6,6 +6,7 @@ import attnc
 import pytest
 from attnc.compiler.classify import coupling
 from attnc.compiler.lower import attends_of
+from attnc.compiler.normalizer import uses_scores
 from attnc.compiler.passes import PASSES, run_passes
 from attnc.compiler.passes.hoist import LEAVES, is_pair
 from attnc.compiler.passes.verify import InvalidIR, verify
@@ -62,6 +63,10 @@ def test_attends_hold_pair_ir_after_hoisting(name: str) -> None:
             for body in (source.score, source.value, source.mask):
                 if body is not None:
                     assert_pair(body, attend, frozenset(source.axes))
+        for node in walk(attend.normalize):
+            for child in operands(node) if uses_scores(node) else ():
+                if not uses_scores(child):
+                    assert_pair(child, attend, frozenset({attend.joint}))
 
 
 def assert_pair(node: Node, attend: Attend, keys: frozenset[object]) -> None:

@@ -43,6 +43,17 @@ NORMALIZERS = (
     "clip(s, 0, 1)",
     "where(s > 0, s, 0.1)",
     "abs(s) + 1",
+    "renormalize(s ** 2, j, eps=1e-2)",
+    "renormalize(sigmoid(by_key) * exp(min(s, 2)), j)",
+    "exp(-abs(s)) / sum(exp(-abs(s)), over=j)",
+    "s / max(sum(abs(s), over=j), by_head ** 2 + 0.5)",
+    "s / sqrt(sum(s ** 2, over=j) + by_query ** 2 + 0.1)",
+    "relu(s) / (1 + sum(s, over=j) ** 2 + sum(softplus(s), over=j, where=s > 0))",
+    "relu(s - mean(s, over=j) / 2)",
+    "renormalize(softplus(s - mean(s, over=j) / 2), j, eps=1e-3)",
+    "s * tanh(sum(s, over=j))",
+    "tanh(s) * softmax(s, j)",
+    "softmax(softmax(s, j) + by_key, j)",
 )
 HEADER = """attnc: 1
 name: drawn

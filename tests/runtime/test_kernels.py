@@ -13,8 +13,8 @@ from references import CASES, Case
 USUAL = frozenset(
     "softmax causal_softmax sliding_window alibi t5_bias soft_cap additive gaussian documents "
     "grouped_query longformer kerple forgetting rope localness realformer disagreement sinks "
-    "sigmoid star_transformer nystrom neural_attention_code deberta adaptive_span "
-    "random_blocks synthesizer_mixture shaw swin-wide".split()
+    "sigmoid star_transformer nystrom neural_attention_code deberta adaptive_span linear_transformer "
+    "favor_plus multi_scale random_blocks synthesizer_mixture shaw swin-wide".split()
 )
 
 

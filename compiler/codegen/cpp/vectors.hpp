@@ -112,6 +112,14 @@ INLINE float sum_of(real x) {
 #endif
 }
 
+INLINE long total_of(mask x) {
+  long total = 0;
+  for (int n = 0; n < WIDTH; ++n) total += x[n];
+  return total;
+}
+
+INLINE bool any_of(mask x) { return total_of(x); }
+
 INLINE float top_of(real x) {
 #if defined(__AVX512F__)
   return _mm512_reduce_max_ps((__m512)x);
