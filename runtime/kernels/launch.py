@@ -47,7 +47,7 @@ def forward(
         stats.zero_()
         stats[:1] = -torch.inf
         return out, stats
-    made = out, *(stats.unbind() if kernel.softmax else ())
+    made = out, *stats.unbind()
     _call(attend(kernel, held), held, kernel, sizes, made, (torch.get_num_threads(),))
     return out, stats
 
