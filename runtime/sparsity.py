@@ -14,7 +14,7 @@ from ..compiler.program import OFFSETS, VALIDITY
 from ..compiler.sparsity import MaskProgram, Runs, classify
 from ..compiler.sparsity.counters import Counter, Source, sizes_of
 from ..compiler.sparsity.flex import block_mask
-from ..dsl.core import Attend, Type
+from ..dsl.core import Attend, Type, walk
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -224,8 +224,10 @@ def _evaluated(
     key = (signature, name, known)
     if key not in module._masks:
         program = module.program(signature)
-        attend = program.roots[name]
-        if not isinstance(attend, Attend):
+        # passes may leave it inside of what its result is made of
+        below = (node for node in walk(program.roots[name]) if isinstance(node, Attend))
+        attend = next((node for node in below if node.name == name), None)
+        if attend is None:
             raise ValueError(f"`{name}` is no attend after simplification")
         made = mask_graph(program, attend, known)
         module._masks[key] = made, type(fx.GraphModule(module, made.graph)).forward

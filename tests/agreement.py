@@ -11,8 +11,8 @@ import torch
 from references.case import Case, Shape
 from torch import Tensor
 
-#: modules by case and lowering: checking a spec takes longer than most tests of it
-_COMPILED: dict[tuple[str, str], attnc.Module] = {}
+#: modules by spec, dims and lowering: checking a spec takes longer than most tests of it
+_COMPILED: dict[tuple[str, str, str], attnc.Module] = {}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def loaded(text: str) -> attnc.Spec:
 
 def compiled(case: Case, lowering: str = "auto") -> attnc.Module:
     """The module of a case in float64, with weights drawn so that each of them matters."""
-    key = case.name, lowering
+    key = case.spec, str(case.dims), lowering
     if key not in _COMPILED:
         _COMPILED[key] = _drawn(case, lowering)
     return deepcopy(_COMPILED[key])

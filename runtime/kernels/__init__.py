@@ -5,6 +5,7 @@ settings     the environment variables, read in one place
 isa          the vector instructions that this machine has
 openmp       the OpenMP runtime that torch runs its threads on
 toolchain    the compiler and its flags
+processes    how compilers are run
 identity     what a kernel is named by: everything that its code depends on
 build        one run of the compiler
 private      directories that no other user can write to

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from pathlib import Path
 
+from . import processes
 from .errors import BuildFailed, NoCompiler
 from .identity import Wanted
 from .toolchain import Toolchain
@@ -47,31 +47,13 @@ def _environment(folder: Path, sanitize: bool) -> dict[str, str]:
 
 def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     try:
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that the passes which the driver starts end with it
-        )
+        status, printed = processes.run(command, TIME_LIMIT, cwd=folder, env=environment)
     except OSError as error:
         raise NoCompiler(f"`{command[0]}` does not run: {error}") from error
-    try:
-        printed = child.communicate(timeout=TIME_LIMIT)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         raise BuildFailed(f"`{command[0]}` took more than {TIME_LIMIT:.0f} s") from None
-    finally:
-        _end(child)
-    if child.returncode != 0:
-        raise _failure(command, child.returncode, printed)
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+    if status != 0:
+        raise _failure(command, status, printed)
 
 
 def _failure(command: list[str], code: int, printed: str) -> Exception:

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
+from . import processes
 from .errors import NoCompiler
 from .isa import Isa
 from .openmp import Runtime
@@ -94,17 +95,11 @@ def _find(wanted: str, path: str) -> Toolchain:
 
 
 def _version(command: tuple[str, ...]) -> str:
-    done = subprocess.run(
-        [*command, "--version"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=30,
-        check=True,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    return done.stdout.strip()
+    asked = [*command, "--version"]
+    status, printed = processes.run(asked, 30, env={**os.environ, "LC_ALL": "C"})
+    if status != 0:
+        raise subprocess.CalledProcessError(status, asked)
+    return printed.strip()
 
 
 def _advice(wanted: str, reasons: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import attnc
 import pytest
 import torch
-from attnc.runtime import calls
+from attnc.runtime import lengths
 from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
 from masks import Masks
@@ -25,8 +25,8 @@ LENGTHS = (1, 2, 3, 7, 13, 17, 33)
 @pytest.fixture(autouse=True)
 def long_calls(small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few tokens count as many, and go in tiles of every kind."""
-    monkeypatch.setattr(calls, "MANY", 1)
-    monkeypatch.setattr(calls, "LONG", 1)
+    monkeypatch.setattr(lengths, "MANY", 1)
+    monkeypatch.setattr(lengths, "LONG", 1)
 
 
 # -- random specs ---------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_block_classes_are_sound_and_see_through_plain_masks(name: str) -> None:
 
 
 def test_long_calls_take_tiles_by_themselves() -> None:
-    module = attnc.compile(loaded("shaw"), d_model=8, heads=1)
+    module = attnc.compile(loaded("stick_breaking"), d_model=8, heads=1)
     x = torch.randn(1, 1024, 8)
     module(x=x)
     taken = {

@@ -36,8 +36,8 @@ def test_the_excerpt_of_a_refusal_is_marked() -> None:
         ("sliding_window", 512, "cpu"),
         ("additive", 8, "dense"),
         ("additive", 4096, "cpu"),
-        ("shaw", 512, "dense"),
-        ("shaw", 4096, "tiled"),
+        ("stick_breaking", 512, "dense"),
+        ("stick_breaking", 4096, "tiled"),
         ("linear_transformer", 4096, "linear"),
         ("delta_rule", 4096, "chunked"),
     ],
@@ -58,7 +58,7 @@ def test_what_is_not_taken_for_the_number_of_pairs_is_told() -> None:
     shown = run("explain", "additive", "--length", "8").stdout
     assert "not cpu: a kernel is not worth its making" in shown
     assert "not tiled: the pairs are few" in shown
-    assert "not cpu: vectors are read for every pair" in run("explain", "shaw").stdout
+    assert "not cpu: `Linear` has no form in a kernel" in run("explain", "transformer_xl").stdout
 
 
 def test_a_call_takes_the_lowering_that_was_told() -> None:

@@ -114,8 +114,13 @@ def test_a_lock_is_free_after_its_holder_is_killed(
 
 def test_a_child_of_a_fork_loads_what_its_parent_was_building(home: Path) -> None:
     code = (
-        "import ctypes, os, sys, threading, time\n"
+        "import ctypes, os, subprocess, sys, threading, time\n"
         "from attnc.runtime.kernels import load\n"
+        "begin = subprocess.Popen._execute_child\n"
+        "def slowly(*given):\n"  # between its pipes and its process
+        "    time.sleep(0.1)\n"
+        "    begin(*given)\n"
+        "subprocess.Popen._execute_child = slowly\n"
         f"source = {answer(7)!r}\n"
         "threading.Thread(target=load, args=(source,), kwargs={'name': 'answer'}).start()\n"
         "time.sleep(float(sys.argv[1]))\n"
@@ -124,6 +129,6 @@ def test_a_child_of_a_fork_loads_what_its_parent_was_building(home: Path) -> Non
         "if not child: os._exit(value)\n"
         "sys.exit(value != 7 or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 7)\n"
     )
-    for wait in ("0.01", "0.03"):
+    for wait in ("0.01", "0.05", "0.15"):
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, wait], timeout=DEADLINE)
         assert done.returncode == 0

@@ -17,7 +17,7 @@ from fuzz.numbers import PAIRS
 from fuzz.specs import STRIDE, Drawn, Part, drawn
 
 #: seeds of the usual run, and how many of them have no kernel at most
-SEEDS, CHUNK, REFUSED = 100, 25, 0.15
+SEEDS, CHUNK, REFUSED = 100, 25, 0.2
 FORMS = {"all", "cpu"}
 
 
