@@ -144,7 +144,9 @@ def test_sums_of_sigmoids(inputs: str) -> None:
 
 
 @pytest.mark.parametrize("score", SCORES)
-@pytest.mark.parametrize("width", [1, 9, 33])
+@pytest.mark.parametrize(
+    "width", [9, *(pytest.param(width, marks=pytest.mark.slow) for width in (1, 33))]
+)
 def test_other_sums(score: str, width: int) -> None:
     # where no sum is long, or weights of 1 are exact, the formula itself hardly rounds
     check(score, width, "scale 1.0", 12, 2.3)

@@ -12,9 +12,9 @@ from references import CASES, Case
 #: specs whose kernels are built in the usual run, of every kind of leaf, term, mask and weight
 USUAL = frozenset(
     "softmax causal_softmax sliding_window alibi t5_bias soft_cap additive gaussian documents "
-    "grouped_query longformer kerple forgetting rope localness realformer disagreement sinks "
-    "sigmoid star_transformer nystrom neural_attention_code deberta adaptive_span linear_transformer "
-    "favor_plus multi_scale random_blocks synthesizer_mixture shaw swin-wide".split()
+    "grouped_query longformer kerple forgetting rope disagreement sinks sigmoid "
+    "star_transformer deberta adaptive_span linear_transformer favor_plus random_blocks shaw "
+    "swin-wide".split()
 )
 
 

@@ -132,7 +132,11 @@ def test_what_orders_a_row_has_no_kernel(normalize: str) -> None:
 @needs_compiler
 @pytest.mark.parametrize("normalize", [*DIVIDED.values(), *READ.values()])
 @pytest.mark.parametrize(
-    "mask", ["i % 3 == 1 and j > 20", "j <= i"], ids=["rows without keys", "causal"]
+    "mask",
+    [
+        pytest.param("i % 3 == 1 and j > 20", id="rows without keys"),
+        pytest.param("j <= i", id="causal", marks=pytest.mark.slow),
+    ],
 )
 def test_kernels_agree_with_float64(normalize: str, mask: str) -> None:
     mask = f"mask: {mask}\n"

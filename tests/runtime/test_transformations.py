@@ -11,6 +11,7 @@ import attnc
 import pytest
 import torch
 from agreement import Setting, compiled, loaded, results, setting
+from attnc.dsl.library import library_paths
 from references import CASES, Case
 from torch import Tensor
 from torch._dynamo.testing import CompileCounter
@@ -34,6 +35,25 @@ def assert_same(found: object, wanted: object) -> None:
         torch.testing.assert_close(ours[name], value, rtol=1e-9, atol=1e-9)
 
 
+def is_variant(case: Case) -> bool:
+    """Whether a spec states a difference from another."""
+    paths = library_paths()
+    text = paths[case.spec].read_text("utf-8") if case.spec in paths else case.spec
+    return "\nextends:" in text
+
+
+#: torch takes a second to trace a spec: in the usual run those that stand by themselves
+TRACED = [
+    pytest.param(case, id=name_of(case), marks=[pytest.mark.slow] if is_variant(case) else [])
+    for case in SPECS
+]
+
+
+@pytest.fixture(params=TRACED)
+def traced(request: pytest.FixtureRequest) -> Setting:
+    return setting(request.param, request.param.shapes[0])
+
+
 @pytest.fixture(params=SPECS, ids=name_of)
 def item(request: pytest.FixtureRequest) -> Setting:
     return setting(request.param, request.param.shapes[0])
@@ -55,21 +75,21 @@ def test_a_state_dict_carries_everything(item: Setting) -> None:
     assert_same(other(**call), item.module(**call))
 
 
-def test_export_save_and_load(item: Setting) -> None:
-    if item.inject:
+def test_export_save_and_load(traced: Setting) -> None:
+    if traced.inject:
         pytest.skip("injected values are for comparisons, not for serving")
-    program = torch.export.export(item.module, (), kwargs=item.inputs)
+    program = torch.export.export(traced.module, (), kwargs=traced.inputs)
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     buffer.seek(0)
-    assert_same(torch.export.load(buffer).module()(**item.inputs), item.module(**item.inputs))
+    assert_same(torch.export.load(buffer).module()(**traced.inputs), traced.module(**traced.inputs))
 
 
-def test_compile_takes_the_whole_graph(item: Setting) -> None:
-    call = call_of(item)
-    wanted = item.module(**call)
+def test_compile_takes_the_whole_graph(traced: Setting) -> None:
+    call = call_of(traced)
+    wanted = traced.module(**call)
     torch._dynamo.reset()
-    made = torch.compile(item.module, fullgraph=True, backend="aot_eager")
+    made = torch.compile(traced.module, fullgraph=True, backend="aot_eager")
     assert_same(made(**call), wanted)
 
 
