@@ -30,7 +30,8 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
     if sizes is None:
         return signature
     work, (_, queries, keys) = module._work, sizes
-    fused = module._has_kernels and work.is_fused(*sizes) and _fits(*given.values())
+    fused = module._has_kernels and work.is_fused(*sizes, torch.is_grad_enabled())
+    fused = fused and _fits(*given.values())
     if work.is_long(queries, keys):
         return replace(signature, long=True, fused=fused)
     return replace(signature, fused=True) if fused else signature
@@ -105,8 +106,13 @@ def _is_unknown(value: Tensor) -> bool:
 
 def _has_fitting_parameters(module: Module) -> bool:
     """Whether kernels take what the parameters make, where `auto` may choose another lowering."""
-    asked = module.options.lowering != "auto"
-    return asked or _fits(next(module.parameters(), None))
+    if module.options.lowering != "auto":
+        return True
+    for owner in module._owners:  # an adapter may have taken a parameter's place
+        for parameter in owner._parameters.values():
+            if parameter is not None:
+                return _fits(parameter)
+    return _fits(next(module.parameters(), None)) if module._owners else True
 
 
 def _fits(*values: Any) -> bool:

@@ -12,8 +12,8 @@ from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
 LONG = 1 << 20
 #: numbers of all pairs, heads and examples from which on a kernel is generated for an attend
 MANY = 1 << 16
-#: queries and keys below which products of them are as fast in operations of torch
-FEW = 48
+#: queries and keys below which products of them are as fast in operations of torch; with gradients
+FEW, FEW_WITH_GRADIENTS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,12 @@ class Work:
         """Whether there are so many pairs that tiles pay; keys: the context's, or the queries'."""
         return queries * self._most(queries, keys) >= LONG
 
-    def is_fused(self, examples: int, queries: int, keys: int) -> bool:
+    def is_fused(self, examples: int, queries: int, keys: int, gradients: bool = False) -> bool:
         """Whether there are so many numbers that a kernel is worth its making."""
         most = self._most(queries, keys)
+        few = FEW_WITH_GRADIENTS if gradients else FEW
         # branches, which torch.compile takes by a guard where sizes are symbols
-        if self.features == 1 and min(queries, most) < FEW:
+        if self.features == 1 and min(queries, most) < few:
             return False
         if examples * self.heads * self.features * queries * most < MANY:  # noqa: SIM103
             return False

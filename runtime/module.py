@@ -119,6 +119,8 @@ class Module(nn.Module):
             draws={node.name for node in nodes if isinstance(node, Draw)},
         )
         self._build(nodes)
+        #: the modules that have parameters of their own: to look for them takes longer than a short call
+        self._owners = tuple(item for item in self.modules() if item._parameters)
 
     # -- parameters -------------------------------------------------------------------------
 

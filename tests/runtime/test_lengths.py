@@ -15,11 +15,11 @@ from attnc.runtime.lengths import Work
         (Work(1, 1, False), 1, 255, 255, False),
         (Work(8, 1, False), 1, 91, 91, True),
         (Work(8, 1, False), 1, 90, 90, False),
-        (Work(8, 1, False), 4, 48, 48, True),
-        (Work(8, 1, False), 4, 47, 47, False),
-        (Work(8, 1, True), 1, 47, 4096, False),
-        (Work(8, 1, True), 1, 4096, 47, False),
-        (Work(8, 1, False), 1, 4096, 47, True),
+        (Work(8, 1, False), 8, 32, 32, True),
+        (Work(8, 1, False), 9, 31, 31, False),
+        (Work(8, 1, True), 1, 31, 4096, False),
+        (Work(8, 1, True), 1, 4096, 31, False),
+        (Work(8, 1, False), 1, 4096, 31, True),
         (Work(1, 64, True), 1, 32, 32, True),
         (Work(1, 64, True), 1, 1, 1023, False),
     ],
@@ -30,12 +30,17 @@ def test_kernels_are_for_many_numbers(
     assert work.is_fused(examples, queries, keys) is fused
 
 
+def test_with_gradients_for_more() -> None:
+    assert not Work(8, 1, False).is_fused(4, 63, 63, gradients=True)
+    assert Work(8, 1, False).is_fused(4, 64, 64, gradients=True)
+
+
 @pytest.mark.parametrize(
     ("name", "x", "context", "fused"),
     [
         ("cross_attention", (1, 20, 32), (1, 5000, 32), False),
         ("cross_attention", (1, 200, 32), (1, 200, 32), True),
-        ("causal_softmax", (30, 50, 32), None, True),
+        ("causal_softmax", (30, 70, 32), None, True),
         ("causal_softmax", (1, 50, 32), None, False),
         ("additive", (1, 60, 32), None, True),
     ],
