@@ -14,6 +14,7 @@ from .specialise import specialise
 from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
+from .sum_after_values import sum_after_values
 from .unroll import unroll
 from .values_by_class import values_by_class
 from .verify import verify
@@ -23,6 +24,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     join_products,
     split_maps,
     simplify,
+    sum_after_values,
     split_unions,
     split_sources,
     unroll,
