@@ -70,7 +70,7 @@ def by_module(item: Setting, dtype: torch.dtype) -> Callable[..., dict[str, Tens
 
 
 #: draws that are pooled; the second number where the first, by chance, says no
-DRAWS = (6, 48)
+DRAWS = (6, 128)
 
 
 def is_accurate(item: Setting, gradients_within: tuple[float, float] = (2.0, 8.0)) -> None:
