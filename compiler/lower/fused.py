@@ -46,13 +46,17 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     dims = tuple(dim.value for dim in node.type.dims)
     of_result = {axis.role: axis for axis in axes if axis.role in ("batch", "head")}
     wanted = (of_result.get("batch"), of_result.get("head"), found.query)
+    fixed = _fixed(node)
     kernel = Kernel(
         re.sub(r"[^a-z0-9_]", "_", f"{e.spec.name}_{node.name}".lower()),
         sources(found),
         tuple(
             _argument(leaf, value, found) for leaf, value in zip(found.leaves, values, strict=True)
         ),
-        tuple(-1 if axis is None else axes.index(axis) for axis in wanted),
+        tuple(e.size(axis) for axis in fixed),
+        tuple(
+            -1 if axis is None else axes.index(axis) for axis in (*wanted[:2], *fixed, found.query)
+        ),
         dims,
         found.weight is None,
         kept_of_rows(found),
@@ -83,6 +87,11 @@ def _shared(node: Node) -> Node:
     return node
 
 
+def _fixed(node: Attend) -> tuple[Axis, ...]:
+    """The axes of a result whose places are heads to a kernel."""
+    return by_rank(axis for axis in node.type.axes if axis.role == "user")
+
+
 def _argument(leaf: Leaf, value: Value, found: Match) -> Argument:
     roles = {axis.role: place for place, axis in enumerate(value.axes)}
     head = roles.get("group", roles.get("head", -1))
@@ -90,8 +99,10 @@ def _argument(leaf: Leaf, value: Value, found: Match) -> Argument:
     def place(axis: Axis) -> int:
         return value.axes.index(axis) if axis in value.axes else -1
 
+    own = [-1 if axis == leaf.along else place(axis) for axis in _fixed(found.node)]
+
     along = -1 if leaf.along is None else place(leaf.along)
-    axes = (roles.get("batch", -1), head, place(found.query), place(found.key))
+    axes = (roles.get("batch", -1), head, *own, place(found.query), place(found.key))
     real = leaf.node.type.kind is Kind.REAL
     return Argument(leaf.domain, axes, along, leaf.width, real, _learns(leaf.node))
 

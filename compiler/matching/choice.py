@@ -76,7 +76,8 @@ def _suits(lowering: str, found: Any, node: Attend, program: Program) -> bool:
     if lowering == "cpu":
         few = _is_few(node.query) or _is_few(found.key)
         scattered = long and any(labels_of(found.mask, found.query, found.key).keys)
-        return program.signature.fused and not scattered and not few
+        # weights that all queries share the plain form makes once
+        return program.signature.fused and found.differs_by_query and not scattered and not few
     if lowering == "sdpa":
         return not long or sdpa.is_streamed(found, program)
     return lowering != "tiled" or (long and not _is_few(node.query))

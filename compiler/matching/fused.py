@@ -137,6 +137,11 @@ class Match:
         place = () if self.classes is None else (self.classes.place,)
         return (*prior, *(node for _, node in sums), *place)
 
+    @property
+    def differs_by_query(self) -> bool:
+        """Whether the weights of two queries may differ."""
+        return any(leaf.domain in ("row", "pair") for leaf in self.leaves[1:])
+
     def leaf(self, node: Node) -> Leaf | None:
         """The leaf that a node is, if it is one; of an array that is there twice the score's."""
         return next((leaf for leaf in reversed(self.leaves) if leaf.node is node), None)
@@ -192,8 +197,10 @@ class _Matcher:
     def matched(self, with_lse: bool, rows: tuple[tuple[Attend, Match], ...]) -> Match:
         if self.query not in self.node.type.axes:
             raise _Unfit(Refusal("all its queries are alike", self.node))
-        if any(axis.role not in ("batch", "head") for axis in self._apart(self.node)):
-            raise _Unfit(Refusal("its result has other axes than tokens and heads", self.node))
+        if any(axis.role not in ("batch", "head", "user") for axis in self._apart(self.node)):
+            raise _Unfit(
+                Refusal("its result has axes of other tokens, or groups of heads", self.node)
+            )
         # apart from the score's leaves, which may be the same array; a number is a vector of one
         given_value, classes = self._value()
         value = self._leaf(given_value, given_value)
@@ -321,8 +328,9 @@ class _Matcher:
                 raise _Unfit(Refusal("a table is read as a vector too", at))
             return self.leaves[node]
         axes = node.type.axes
-        if any(axis.role not in ("batch", "head", "group") for axis in self._apart(node) - along):
-            raise _Unfit(Refusal("an array has other axes than tokens and heads", at))
+        known = self._apart(self.node) | along
+        if any(axis.role not in ("batch", "head", "group") for axis in self._apart(node) - known):
+            raise _Unfit(Refusal("an array has an axis that the result has not", at))
         dims = [dim.value for dim in node.type.dims]
         width = 1
         for size in dims:

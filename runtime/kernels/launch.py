@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...compiler.codegen.layout import Argument, Kernel, Learner
 from . import dtypes
+from . import heads as of_heads
 from .errors import KernelMissing, NoCompiler
 from .library import Function, Library
 from .loading import load
@@ -32,14 +33,14 @@ _LEARNERS: tuple[tuple[Learner, ...], ...] = (
 def forward(
     kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """What the kernel makes.
+    """What the kernel makes, whose heads are those of `sizes` times the places of its fixed axes.
 
     Shapes:
         results              (batch, heads, queries, width)
         what is kept of rows (numbers, batch, heads, queries), of a softmax lse first
     """
-    held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
-    batch, heads, queries, _ = sizes
+    sizes = batch, heads, queries, _ = of_heads.whole(kernel, sizes)
+    held = _all_held(arrays, kernel, heads)
     out = torch.empty((batch, heads, queries, width_of(kernel)), dtype=dtypes.kept(arrays[0]))
     stats = torch.empty((kernel.kept, batch, heads, queries))
     if 0 in sizes:  # no pairs: nothing is read, arrays without numbers have no place
@@ -66,9 +67,9 @@ def backward(
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
     """The gradients of the arrays that are wanted, from those of the results and of lse."""
-    held = [_held(array, item) for array, item in zip(arrays, kernel.arguments, strict=True)]
+    sizes = batch, heads, _, keys = of_heads.whole(kernel, sizes)
+    held = _all_held(arrays, kernel, heads)
     (out, stats), (out_grad, lse_grad) = made, grads_of_made
-    batch, heads, _, keys = sizes
     if out_grad is None:
         out_grad = torch.zeros_like(out)
     extra: list[Tensor | None] = [out_grad]
@@ -88,8 +89,9 @@ def backward(
     if library is not None:
         function = library.function("attend_back", *_ARGUMENTS)
         _call(function, [*held, *extra], kernel, sizes, grads, (threads, stretches))
+    parts = of_heads.parts(kernel, heads)
     return [
-        _gradient(grad, item, sizes, array.shape).to(array.dtype)
+        _gradient(grad, item, sizes, array.shape, parts).to(array.dtype)
         if want and grad is not None
         else None
         for want, grad, item, array in zip(wanted, grads, kernel.arguments, arrays, strict=True)
@@ -158,7 +160,12 @@ def _pointer(array: Tensor | None) -> int | None:
     return None if array is None else array.data_ptr()
 
 
-def _held(array: Tensor, item: Argument) -> Tensor:
+def _all_held(arrays: Sequence[Tensor], kernel: Kernel, heads: int) -> list[Tensor]:
+    parts = of_heads.parts(kernel, heads)
+    return [_held(array, item, parts) for array, item in zip(arrays, kernel.arguments, strict=True)]
+
+
+def _held(array: Tensor, item: Argument, heads: Sequence[int]) -> Tensor:
     """An array as kernels read it, also bfloat16, float16, int64 or bool, the numbers of a token side by side."""
     if item.real:
         if array.dtype not in dtypes.TYPES:
@@ -167,8 +174,10 @@ def _held(array: Tensor, item: Argument) -> Tensor:
         array = array.long()
     if item.along >= 0:
         array = array.movedim(item.along, -1)
+    if item.has_fixed:
+        array = of_heads.joined(array, item, heads)
     if item.domain == "pair":
-        dense = array.stride(item.places[3]) == 1
+        dense = array.stride(item.held[3]) == 1
     else:
         dense = item.width == 0 or array.stride()[item.dims :] == _packed(array.shape[item.dims :])
     return array if dense else array.contiguous()
@@ -184,7 +193,7 @@ def _packed(shape: Sequence[int]) -> tuple[int, ...]:
 
 def _strides(array: Tensor, item: Argument, heads: int) -> tuple[int, ...]:
     """Apart by example, head, query and key; and how many heads share an array."""
-    sizes, apart, places = array.shape, array.stride(), item.places
+    sizes, apart, places = array.shape, array.stride(), item.held
     steps = [apart[place] if place >= 0 and sizes[place] > 1 else 0 for place in places]
     return (*steps, max(1, heads // sizes[places[1]]) if steps[1] else 1)
 
@@ -193,8 +202,8 @@ def results(
     kernel: Kernel, out: Tensor, stats: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
     """The result and lse in their axes, from what the kernel made."""
-    result = _placed(out, kernel.result, kernel.dims).to(dtype)
-    lse = _placed(stats[0, ..., None], kernel.result, ()) if kernel.softmax else None
+    result = _placed(out, kernel, kernel.dims).to(dtype)
+    lse = _placed(stats[0, ..., None], kernel, ()) if kernel.softmax else None
     return result, lse
 
 
@@ -208,11 +217,13 @@ def cotangents(
     )
 
 
-def _placed(array: Tensor, places: Sequence[int], dims: Sequence[int]) -> Tensor:
+def _placed(array: Tensor, kernel: Kernel, dims: Sequence[int]) -> Tensor:
     """(batch, heads, queries, width) in the axes and dims of the result."""
+    places = kernel.result
+    array = of_heads.divided(array, None, of_heads.parts(kernel, array.shape[1]))
     order = sorted((place, n) for n, place in enumerate(places) if place >= 0)
     lacking = [n for n, place in enumerate(places) if place < 0]
-    moved = array.permute(*lacking, *(n for _, n in order), 3)
+    moved = array.permute(*lacking, *(n for _, n in order), len(places))
     for _ in lacking:
         moved = moved.squeeze(0)
     return moved.reshape(*moved.shape[:-1], *dims)
@@ -243,9 +254,15 @@ def _room(item: Argument, sizes: Sequence[int], stretches: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.float32)
 
 
-def _gradient(grad: Tensor, item: Argument, sizes: Sequence[int], shape: Sequence[int]) -> Tensor:
+def _gradient(
+    grad: Tensor,
+    item: Argument,
+    sizes: Sequence[int],
+    shape: Sequence[int],
+    heads: Sequence[int],
+) -> Tensor:
     """What a kernel added up, as the gradient of an array of some shape."""
-    _, heads, queries, keys = sizes
+    *_, queries, keys = sizes
     width = max(item.width, 1)
     match item.domain:
         case "key":
@@ -257,9 +274,8 @@ def _gradient(grad: Tensor, item: Argument, sizes: Sequence[int], shape: Sequenc
         case _:
             grad = grad.sum(0)[:, :, None, None, :]
     # now (batch, heads, queries or 1, keys or 1, width)
-    if item.axes[1] >= 0 and shape[item.axes[1]] != heads:
-        groups = shape[item.axes[1]]
-        grad = grad.unflatten(1, (groups, heads // groups)).sum(2)
+    groups = shape[item.axes[1]] if item.axes[1] >= 0 else None
+    grad = of_heads.divided(grad, groups, heads)
     places = item.places
     lacking = [n for n, place in enumerate(places) if place < 0]
     grad = grad.sum(lacking) if lacking else grad

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from ...compiler.codegen.layout import Kernel
-from . import dtypes, launch
+from . import dtypes, heads, launch
 from .again import differentiable
 
 
@@ -35,10 +35,10 @@ def attend(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Te
 @attend.register_fake
 def _(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Tensor]:
     kernel = KNOWN[key].kernel
-    batch, heads, queries, _keys = sizes
+    batch, count, queries, _keys = heads.whole(kernel, sizes)
     width, like = launch.width_of(kernel), arrays[0]
-    out = like.new_empty((batch, heads, queries, width), dtype=dtypes.kept(like))
-    shape = (kernel.kept, batch, heads, queries)
+    out = like.new_empty((batch, count, queries, width), dtype=dtypes.kept(like))
+    shape = (kernel.kept, batch, count, queries)
     return out, like.new_empty(shape, dtype=torch.float32)
 
 

@@ -14,7 +14,7 @@ USUAL = frozenset(
     "softmax causal_softmax sliding_window alibi t5_bias soft_cap additive gaussian documents "
     "grouped_query longformer kerple forgetting rope disagreement sinks sigmoid "
     "star_transformer deberta adaptive_span linear_transformer favor_plus random_blocks shaw "
-    "swin-wide".split()
+    "swin-wide differential".split()
 )
 
 
