@@ -2,6 +2,7 @@
 
     python benchmarks/sparsity.py [--json] [--seconds 300]
     python benchmarks/sparsity.py --train softmax alibi        # a step at 65,536 tokens in tiles
+    python benchmarks/sparsity.py --train all --lowering cpu   # of every spec, by its kernels
 
 Each figure is measured in a process of its own, after a call with fewer tokens: the seconds of the first and of the best later call, by how much the peak of memory rose, and the size of the result. Blocks are 128 x 128, one head, one thread.
 """
@@ -166,16 +167,19 @@ def beside_dense(name: str) -> dict[str, Any]:
     return {"first": first, "seconds": seconds["tiled"], "length": length, "faster": faster}
 
 
-def trained(name: str) -> dict[str, Any]:
-    """A training step of a whole spec at 65,536 tokens in tiles, one head of 64."""
+def trained(name: str, lowering: str, length: int) -> dict[str, Any]:
+    """A training step of a whole spec: one head of 64, its own heads where it cannot have one."""
     import attnc
     import torch
     from attnc.runtime.examples import example
 
     torch.set_num_threads(1)
-    module = attnc.compile(name, d_model=64, heads=1, lowering="tiled")
-    call = example(module, 65_536)
-    return {**measured(lambda: _step_of(module(**call)), 0), "length": 65_536}
+    try:
+        module = attnc.compile(name, d_model=64, heads=1, lowering=lowering)
+    except attnc.SpecError:
+        module = attnc.compile(name, d_model=64, lowering=lowering)
+    call = example(module, length)
+    return {**measured(lambda: _step_of(module(**call)), 0), "length": length}
 
 
 def _step_of(made: Any) -> None:
@@ -188,9 +192,9 @@ CASES |= {"causal in tiles": tiled}
 CASES |= {f"causal in tiles {n}": beside_dense for n in (1024, 2048, 4096)}
 
 
-def in_process(name: str, seconds: float) -> dict[str, Any]:
+def in_process(name: str, seconds: float, *options: str) -> dict[str, Any]:
     """The figures of a case, from a process of its own; without any where it takes too long."""
-    command = [sys.executable, __file__, "--case", name]
+    command = [sys.executable, __file__, "--case", name, *options]
     settings = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
@@ -224,22 +228,41 @@ def _memory(item: dict[str, Any]) -> list[str]:
     return [f"{item[key] / 2**20:.2f} MiB" if key in item else "" for key in ("bytes", "kept")]
 
 
+def steps(chosen: argparse.Namespace) -> None:
+    """Training steps, each told as soon as it is done."""
+    import attnc
+
+    names = attnc.library() if chosen.train == ["all"] else chosen.train
+    options = ("--lowering", chosen.lowering, "--tokens", str(chosen.tokens))
+    figures = {}
+    for name in names:
+        figures[name] = in_process(name, chosen.seconds, *options)
+        print(name, json.dumps(figures[name]), file=sys.stderr, flush=True)
+    print(json.dumps(figures, indent=1)) if chosen.json else Console(width=120).print(
+        table(figures)
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=300, help="the most a case may take")
     parser.add_argument("--case", help="measure one case in this process")
-    parser.add_argument("--train", nargs="+", metavar="SPEC", help="steps at 65,536 tokens instead")
+    parser.add_argument(
+        "--train", nargs="+", metavar="SPEC", help="training steps of specs instead"
+    )
+    parser.add_argument("--lowering", default="tiled", help="how the steps are taken")
+    parser.add_argument("--tokens", type=int, default=65_536, help="tokens of a step")
     chosen = parser.parse_args()
     if chosen.case:
-        print(json.dumps(CASES.get(chosen.case, trained)(chosen.case)))
+        case = CASES.get(chosen.case)
+        found = case(chosen.case) if case else trained(chosen.case, chosen.lowering, chosen.tokens)
+        print(json.dumps(found))
         return
-    figures = {name: in_process(name, chosen.seconds) for name in chosen.train or CASES}
     if chosen.train:
-        print(json.dumps(figures, indent=1)) if chosen.json else Console(width=120).print(
-            table(figures)
-        )
+        steps(chosen)
         return
+    figures = {name: in_process(name, chosen.seconds) for name in CASES}
     torch_figures, own = list(figures.values())[:2]
     if "failed" not in torch_figures and "failed" not in own:
         own["faster"] = torch_figures["seconds"] / own["seconds"]

@@ -278,7 +278,7 @@ class TiledAttend(nn.Module):
             return tuple(self.unmasked(*taken))
         there = []
         for axis, keys, given in zip(self.layout.keys, tile.keys, tile.there, strict=True):
-            count = self._size(axis, taken) if keys is None else keys.size(1)
+            count = keys.size(1) if isinstance(keys, Tensor) else self._size(axis, taken)
             shape = (len(tile.rows), count)
             ones = torch.ones(shape, dtype=torch.bool, device=tile.rows.device)
             there.append(ones if given is None else given)

@@ -53,6 +53,14 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Span:
+    """Tokens next to each other, of which a tile has a view and no copy."""
+
+    start: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Tile:
     """Rows (blocks, queries) of a tile, and per source its keys (blocks, keys), None for all.
 
@@ -61,6 +69,6 @@ class Tile:
     """
 
     rows: Tensor
-    keys: tuple[Tensor | None, ...]
+    keys: tuple[Tensor | Span | None, ...]
     there: tuple[Tensor | None, ...]
     is_open: bool = False

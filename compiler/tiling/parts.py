@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .layout import Input, Layout, Tile
+from .layout import Input, Layout, Span, Tile
 
 
 def flattened(value: Tensor, axes: tuple[str, ...], layout: Layout) -> Tensor:
@@ -17,18 +17,39 @@ def flattened(value: Tensor, axes: tuple[str, ...], layout: Layout) -> Tensor:
     return moved.flatten(query - 1, query)
 
 
-def _places(item: Input, layout: Layout, tile: Tile) -> dict[str, Tensor | None]:
-    """What a tile takes along the axes of an argument: places, or None for everything."""
-    found: dict[str, Tensor | None] = dict(zip(layout.keys, tile.keys, strict=True))
-    found[layout.query] = tile.rows
-    return {axis: places for axis, places in found.items() if axis in item.axes}
+def _places(
+    item: Input, layout: Layout, tile: Tile
+) -> tuple[dict[str, Span], dict[str, Tensor | None]]:
+    """What a tile takes along the axes of an argument: spans, and else places or None for all."""
+    keys = dict(zip(layout.keys, tile.keys, strict=True))
+    spans = {
+        axis: places
+        for axis, places in keys.items()
+        if isinstance(places, Span) and axis in item.axes
+    }
+    listed: dict[str, Tensor | None] = {
+        axis: places
+        for axis, places in keys.items()
+        if not isinstance(places, Span) and axis in item.axes
+    }
+    if layout.query in item.axes:
+        listed[layout.query] = tile.rows
+    return spans, listed
+
+
+def _narrowed(value: Tensor, item: Input, spans: dict[str, Span]) -> Tensor:
+    """A view of the spans."""
+    for axis, span in spans.items():
+        value = value.narrow(item.axes.index(axis), span.start, span.size)
+    return value
 
 
 def part_of(value: Any, item: Input, layout: Layout, tile: Tile) -> Any:
     """The part of an argument that a tile sees, in the layout of the tile."""
-    chosen = _places(item, layout, tile)
-    if not isinstance(value, Tensor) or not chosen:
+    spans, chosen = _places(item, layout, tile)
+    if not isinstance(value, Tensor) or not (spans or chosen):
         return value
+    value = _narrowed(value, item, spans)
     labels = list(item.axes)
     listed = [axis for axis, places in chosen.items() if places is not None]
     if len(listed) == 2:
@@ -67,9 +88,10 @@ def _pairs(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]
 
 def give_back(total: Tensor, grad: Tensor, item: Input, layout: Layout, tile: Tile) -> None:
     """Add the gradient of a tile's argument to that of the whole argument."""
-    chosen = _places(item, layout, tile)
+    spans, chosen = _places(item, layout, tile)
     listed = [axis for axis, places in chosen.items() if places is not None]
-    if not chosen:
+    total = _narrowed(total, item, spans)
+    if not (spans or chosen):
         total += grad
     elif len(listed) == 2:
         first, second = listed
@@ -85,7 +107,7 @@ def give_back(total: Tensor, grad: Tensor, item: Input, layout: Layout, tile: Ti
         grad = _ordered(grad, item.inner, wanted).flatten(dim, dim + 1)
         total.index_add_(dim, places.flatten(), grad.to(total.dtype))
     else:
-        total += grad.squeeze(item.inner.index(layout.block))
+        total += _ordered(grad, item.inner, [layout.block, *item.axes]).squeeze(0)
 
 
 def _ordered(value: Tensor, labels: Sequence[str], wanted: Sequence[str]) -> Tensor:

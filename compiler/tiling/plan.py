@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..sparsity import EMPTY, FULL
 from . import sizes
-from .layout import Tile
+from .layout import Span, Tile
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Plan:
         if self.queries % sizes.BLOCK:
             long[-1] = True  # a block of fewer queries goes by itself
         for run in self._runs(long & (total > 0)):
-            yield self._long(run)
+            yield from self._long(run)
         for count in counts[~long & (total > 0)].unique(dim=0):
             chosen = ((counts == count).all(1) & ~long).nonzero()[:, 0]
             row = sizes.BLOCK * int(count.sum()) + self.listed
@@ -67,17 +67,34 @@ class Plan:
         if run:
             yield run
 
-    def _long(self, run: list[int]) -> Tile:
-        """A run of query blocks with every key that one of them may see."""
+    def _long(self, run: list[int]) -> Iterator[Tile]:
+        """A run of query blocks with every key that one of them may see.
+
+        Fewer queries at a time than one block has, where a row by itself has very many numbers.
+        """
         rows = torch.arange(run[0] * sizes.BLOCK, min((run[-1] + 1) * sizes.BLOCK, self.queries))
-        keys, is_open = [], True
+        keys: list[Tensor | Span] = []
+        total, is_open = self.listed, True
         for n, (classes, size) in enumerate(zip(self.classes, self.keys, strict=True), start=1):
             part = classes[run]
             blocks = (part != EMPTY).any(0).nonzero()[:, 0]
             is_open &= bool((part[:, blocks] == FULL).all())
             places = _tokens(blocks).flatten()
-            keys.append(self._placed(n, places[places < size][None]))
-        return Tile(self._placed(0, rows[None]), tuple(keys), (None,) * len(keys), is_open)
+            places = places[places < size]
+            total += len(places)
+            keys.append(self._spanned(n, places))
+        row = total * self.lead
+        many = len(run) * sizes.BLOCK if len(run) > 1 else max(1, sizes.PAIRS // max(1, row))
+        for part in rows.split(many):
+            placed = self._placed(0, part[None])
+            yield Tile(placed, tuple(keys), (None,) * len(keys), is_open)
+
+    def _spanned(self, which: int, places: Tensor) -> Tensor | Span:
+        """Ascending places of keys: those of one block, or a span where none is left out."""
+        count = len(places)
+        if count and self.orders[which] is None and int(places[-1] - places[0]) == count - 1:
+            return Span(int(places[0]), count)
+        return self._placed(which, places[None])
 
     def _placed(self, which: int, places: Tensor) -> Tensor:
         """Places in the order of the queries (0) or of the keys of a source, as those of tokens."""

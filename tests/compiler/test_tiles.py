@@ -124,6 +124,22 @@ def classes_of(name: str, length: int, **dims: object) -> Tensor:
     return torch.stack(found).amax(0)
 
 
+def test_a_tile_holds_as_many_pairs_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of features, too: the 8 of additive scores, for 2 heads and 40 keys, leave 2 queries of a block of 4."""
+    monkeypatch.setattr("attnc.compiler.tiling.sizes.PAIRS", 1400)
+    module = attnc.compile("additive", d_model=8, heads=2, lowering="tiled", d_align=8)
+    met = []
+
+    def note(own: TiledAttend, args: tuple[Tensor, ...]) -> None:
+        met.extend(tile.rows.numel() for tile in own.tiles(args, False, None))
+
+    for attend in module.modules():
+        if isinstance(attend, TiledAttend):
+            attend.register_forward_pre_hook(note)
+    module(torch.randn(1, 40, 8))
+    assert met == [2] * 20
+
+
 MASKS = {
     "sliding_window": {"left": 5, "right": 3},
     "block_local": {"block": 6},
