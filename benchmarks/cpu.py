@@ -31,7 +31,7 @@ Step = Callable[[], Tensor]
 #: lengths of rows against FlexAttention
 LONG = (2048, 4096)
 #: lengths, whether with the backward, and what is needed: of bfloat16, and of networks of pairs
-HALVES = ((512, False, 2.7), (2048, False, 3.7), (4096, False, 3.7), (2048, True, 2.4))
+HALVES = ((512, False, 3.7), (2048, False, 3.7), (4096, False, 3.7), (2048, True, 2.4))
 NETWORKS = ((512, False, 2.5), (1024, False, 5.0), (2048, False, 5.0), (1024, True, 8.0))
 #: features that networks of pairs read of a query, and of a key
 DOWN = 16

@@ -78,3 +78,8 @@ class Kernel:
     dims: tuple[int, ...]
     softmax: bool
     kept: int
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the result is as kernels write it: batch, heads, queries and one feature dim."""
+        return self.result == (0, 1, 2) and len(self.dims) == 1

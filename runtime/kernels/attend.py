@@ -11,8 +11,10 @@ from torch import Tensor, fx, nn
 
 from ...compiler.codegen.layout import Kernel
 from ...compiler.tracing import is_plain, is_traced
-from . import launch, ops
+from . import ops
 from .again import differentiable, is_batched
+from .arrays import cotangents, results
+from .launch import Launcher, attend
 
 
 class FusedAttend(nn.Module):
@@ -24,13 +26,17 @@ class FusedAttend(nn.Module):
 
     def __init__(self, kernel: Kernel, dense: fx.GraphModule) -> None:
         super().__init__()
-        self.kernel, self.dense = kernel, dense
+        self.launcher, self.dense = Launcher(kernel), dense
         self.key = hashlib.sha256(repr(kernel).encode()).hexdigest()[:24]
-        ops.KNOWN[self.key] = ops.Known(kernel, dense)
+        ops.KNOWN[self.key] = ops.Known(self.launcher, dense)
+
+    @property
+    def kernel(self) -> Kernel:
+        return self.launcher.kernel
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        ops.KNOWN.setdefault(self.key, ops.Known(self.kernel, self.dense))
+        ops.KNOWN.setdefault(self.key, ops.Known(self.launcher, self.dense))
 
     def forward(self, sizes: Sequence[int], *arrays: Tensor) -> tuple[Tensor, Tensor | None]:
         """The result and, of a softmax, lse. sizes: batch, heads, queries, keys."""
@@ -39,18 +45,17 @@ class FusedAttend(nn.Module):
             made = self.dense(*sizes, *arrays)
         elif is_traced():
             out, stats = ops.attend(list(arrays), list(sizes), self.key)
-            made = launch.results(self.kernel, out, stats, arrays[0].dtype)
+            made = results(self.kernel, out, stats, arrays[0].dtype)
         elif torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call]
         else:
-            with torch.no_grad():
-                out, stats = launch.forward(self.kernel, sizes, arrays)
-                made = launch.results(self.kernel, out, stats, arrays[0].dtype)
+            out, stats = self.launcher.forward(sizes, arrays)
+            made = results(self.kernel, out, stats, arrays[0].dtype)
         return made
 
     def build(self) -> None:
         """Have the kernel of the forward ready."""
-        launch.attend(self.kernel)
+        attend(self.kernel)
 
     def extra_repr(self) -> str:
         return self.kernel.name
@@ -61,11 +66,11 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, owner: FusedAttend, sizes: tuple[int, ...], *arrays: Tensor) -> Any:
-        out, stats = launch.forward(owner.kernel, sizes, arrays)
+        out, stats = owner.launcher.forward(sizes, arrays)
         ctx.owner, ctx.sizes = owner, sizes
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, out, stats)
-        return launch.results(owner.kernel, out, stats, arrays[0].dtype)
+        return results(owner.kernel, out, stats, arrays[0].dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
@@ -73,6 +78,6 @@ class _Fused(torch.autograd.Function):
         *arrays, out, stats = ctx.saved_tensors
         if torch.is_grad_enabled() or is_batched(*grads):
             return None, None, *differentiable(owner.dense, sizes, arrays, wanted, grads)
-        cotangents = launch.cotangents(owner.kernel, out, *grads)
-        found = launch.backward(owner.kernel, sizes, arrays, (out, stats), cotangents, wanted)
+        given = cotangents(owner.kernel, out, *grads)
+        found = owner.launcher.backward(sizes, arrays, (out, stats), given, wanted)
         return None, None, *found

@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from ...compiler.codegen.layout import Kernel
-from . import dtypes, heads, launch
+from . import dtypes, heads
 from .again import differentiable
+from .arrays import results, width_of
+from .launch import Launcher
 
 
 @dataclass(frozen=True)
 class Known:
     """The kernels of an attend, and its form in operations of torch."""
 
-    kernel: Kernel
+    launcher: Launcher
     dense: fx.GraphModule
 
 
@@ -29,14 +30,14 @@ KNOWN: dict[str, Known] = {}
 def attend(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Tensor]:
     """What the kernel of a key makes: results in the dtype of the values, and some numbers of each row."""
     with torch.no_grad():
-        return launch.forward(KNOWN[key].kernel, sizes, arrays)
+        return KNOWN[key].launcher.forward(sizes, arrays)
 
 
 @attend.register_fake
 def _(arrays: list[Tensor], sizes: list[int], key: str) -> tuple[Tensor, Tensor]:
-    kernel = KNOWN[key].kernel
+    kernel = KNOWN[key].launcher.kernel
     batch, count, queries, _keys = heads.whole(kernel, sizes)
-    width, like = launch.width_of(kernel), arrays[0]
+    width, like = width_of(kernel), arrays[0]
     out = like.new_empty((batch, count, queries, width), dtype=dtypes.kept(like))
     shape = (kernel.kept, batch, count, queries)
     return out, like.new_empty(shape, dtype=torch.float32)
@@ -54,11 +55,10 @@ def attend_back(
     key: str,
 ) -> list[Tensor]:
     """The gradients of the arrays that are wanted."""
-    kernel = KNOWN[key].kernel
-    made = out, stats
+    launcher, made = KNOWN[key].launcher, (out, stats)
     out_grad, lse_grad = (g if g is None else g.contiguous() for g in (out_grad, lse_grad))
     with torch.no_grad():
-        found = launch.backward(kernel, sizes, arrays, made, (out_grad, lse_grad), wanted)
+        found = launcher.backward(sizes, arrays, made, (out_grad, lse_grad), wanted)
     return [grad.contiguous() for grad in found if grad is not None]
 
 
@@ -86,13 +86,13 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _backward(ctx: Any, out_grad: Tensor | None, stats_grad: Tensor | None) -> Any:
-    kernel, dense = KNOWN[ctx.key].kernel, KNOWN[ctx.key].dense
+    kernel, dense = KNOWN[ctx.key].launcher.kernel, KNOWN[ctx.key].dense
     *arrays, out, stats = ctx.saved_tensors
     wanted = ctx.needs_input_grad[0]
     if torch.is_grad_enabled():
         out_grad = torch.zeros_like(out) if out_grad is None else out_grad
         stats_grad = torch.zeros_like(stats) if stats_grad is None else stats_grad
-        grads = launch.results(kernel, out_grad, stats_grad, arrays[0].dtype)
+        grads = results(kernel, out_grad, stats_grad, arrays[0].dtype)
         return differentiable(dense, ctx.sizes, arrays, wanted, grads), None, None
     lse_grad = None if stats_grad is None or not kernel.softmax else stats_grad[0]
     found = iter(attend_back(arrays, out, stats, out_grad, lse_grad, ctx.sizes, wanted, ctx.key))

@@ -56,7 +56,7 @@ class Together:
         library = load("\n".join([str(prelude(*MORE_HEADERS)), *texts]), name="together")
         for place, source in enumerate(sources):
             name = _entry(source)
-            self.functions[source] = library.function(f"{name}_{place}", *launch._ARGUMENTS)
+            self.functions[source] = library.function(f"{name}_{place}", *launch.ARGUMENTS)
 
     def _collect(self, source: str, *, name: str) -> Any:
         self.sources.setdefault(source, name)

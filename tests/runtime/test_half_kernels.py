@@ -12,7 +12,8 @@ import torch
 from accuracy import Errors, with_gradients
 from attnc.compiler.codegen.text import prelude
 from attnc.runtime.kernels import dtypes as kinds
-from attnc.runtime.kernels import launch, load, ops
+from attnc.runtime.kernels import load, ops
+from attnc.runtime.kernels.launch import Launcher
 from compilers import needs_compiler
 from torch import Tensor
 
@@ -201,11 +202,11 @@ def test_the_operator_keeps_its_contract(
     calls: list[tuple[Any, ...]] = []
     module = module_of("alibi").to(dtype)
     leaves = leaves_of(module)
-    kept = launch.forward
-    monkeypatch.setattr(launch, "forward", lambda *call: calls.append(call) or kept(*call))
+    kept = Launcher.forward
+    monkeypatch.setattr(Launcher, "forward", lambda *call: calls.append(call) or kept(*call))
     module(*(leaves[name].to(dtype) for name in "qkv"))
-    ((kernel, sizes, arrays),) = calls
-    (key,) = (key for key, known in ops.KNOWN.items() if known.kernel is kernel)
+    ((launcher, sizes, arrays),) = calls
+    (key,) = (key for key, known in ops.KNOWN.items() if known.launcher is launcher)
     arrays = [item.detach().requires_grad_(item.is_floating_point()) for item in arrays]
     torch.library.opcheck(ops.attend, (arrays, list(sizes), key))
 
