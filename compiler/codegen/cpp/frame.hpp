@@ -61,14 +61,14 @@ struct Pack {
 template <class F, class Some, class One>
 INLINE void in_columns(F* to, long whole, long width, long there, Some some, One one) {
   for (long j = 0; j < LANES; j += WIDTH) {
+    const long count = std::min<long>(WIDTH, there - j);
     long d = 0;
-    if (j + WIDTH <= there)
-      for (; d + WIDTH <= whole; d += WIDTH) {
-        real square[WIDTH];
-        for (long n = 0; n < WIDTH; ++n) square[n] = some(j + n, d);
-        transpose(square);
-        for (long n = 0; n < WIDTH; ++n) std::memcpy(to + (d + n) * LANES + j, &square[n], sizeof(real));
-      }
+    for (; d + WIDTH <= whole; d += WIDTH) {
+      real square[WIDTH] = {};
+      for (long n = 0; n < count; ++n) square[n] = some(j + n, d);
+      if (count > 0) transpose(square);
+      for (long n = 0; n < WIDTH; ++n) std::memcpy(to + (d + n) * LANES + j, &square[n], sizeof(real));
+    }
     for (; d < width; ++d)
       for (long n = j; n < j + WIDTH; ++n) to[d * LANES + n] = n < there ? one(n, d) : F{};
   }
