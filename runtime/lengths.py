@@ -12,8 +12,9 @@ from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
 LONG = 1 << 20
 #: numbers of all pairs, heads and examples from which on a kernel is generated for an attend
 MANY = 1 << 16
-#: queries and keys below which products of them are as fast in operations of torch; with gradients
-FEW, FEW_WITH_GRADIENTS = 32, 64
+#: the same where they are products of queries and keys, which are fast in operations of torch, too, and
+#: the queries and keys below which those are faster at any number; without gradients, and with
+PRODUCTS = ((1 << 13, 24), (1 << 15, 48))
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Work:
     def is_fused(self, examples: int, queries: int, keys: int, gradients: bool = False) -> bool:
         """Whether there are so many numbers that a kernel is worth its making."""
         most = self._most(queries, keys)
-        few = FEW_WITH_GRADIENTS if gradients else FEW
+        many, few = PRODUCTS[gradients] if self.features == 1 else (MANY, 0)
         # branches, which torch.compile takes by a guard where sizes are symbols
-        if self.features == 1 and min(queries, most) < few:
+        if min(queries, most) < few:
             return False
-        if examples * self.heads * self.features * queries * most < MANY:  # noqa: SIM103
+        if examples * self.heads * self.features * queries * most < many:  # noqa: SIM103
             return False
         return True
 

@@ -32,7 +32,7 @@ def test_the_excerpt_of_a_refusal_is_marked() -> None:
 @pytest.mark.parametrize(
     ("name", "length", "lowering"),
     [
-        ("sliding_window", 64, "sdpa"),
+        ("sliding_window", 16, "sdpa"),
         ("sliding_window", 512, "cpu"),
         ("additive", 8, "dense"),
         ("additive", 4096, "cpu"),

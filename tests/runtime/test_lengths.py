@@ -11,15 +11,15 @@ from attnc.runtime.lengths import Work
 @pytest.mark.parametrize(
     ("work", "examples", "queries", "keys", "fused"),
     [
-        (Work(1, 1, False), 1, 256, 256, True),
-        (Work(1, 1, False), 1, 255, 255, False),
-        (Work(8, 1, False), 1, 91, 91, True),
-        (Work(8, 1, False), 1, 90, 90, False),
-        (Work(8, 1, False), 8, 32, 32, True),
-        (Work(8, 1, False), 9, 31, 31, False),
-        (Work(8, 1, True), 1, 31, 4096, False),
-        (Work(8, 1, True), 1, 4096, 31, False),
-        (Work(8, 1, False), 1, 4096, 31, True),
+        (Work(1, 1, False), 1, 91, 91, True),
+        (Work(1, 1, False), 1, 90, 90, False),
+        (Work(8, 1, False), 1, 32, 32, True),
+        (Work(8, 1, False), 1, 31, 31, False),
+        (Work(8, 1, False), 8, 24, 24, True),
+        (Work(8, 1, False), 9, 23, 23, False),
+        (Work(8, 1, True), 1, 23, 4096, False),
+        (Work(8, 1, True), 1, 4096, 23, False),
+        (Work(8, 1, False), 1, 4096, 23, True),
         (Work(1, 64, True), 1, 32, 32, True),
         (Work(1, 64, True), 1, 1, 1023, False),
     ],
@@ -31,8 +31,10 @@ def test_kernels_are_for_many_numbers(
 
 
 def test_with_gradients_for_more() -> None:
-    assert not Work(8, 1, False).is_fused(4, 63, 63, gradients=True)
-    assert Work(8, 1, False).is_fused(4, 64, 64, gradients=True)
+    assert not Work(8, 1, False).is_fused(4, 47, 47, gradients=True)
+    assert Work(8, 1, False).is_fused(4, 48, 48, gradients=True)
+    assert not Work(1, 1, False).is_fused(1, 181, 181, gradients=True)
+    assert Work(1, 1, False).is_fused(1, 182, 182, gradients=True)
 
 
 @pytest.mark.parametrize(
