@@ -136,13 +136,11 @@ def _explore(form: Form, lengths: Sequence[int], limits: Limits, watch: Watch, d
         if form.stopped:
             return
         watch(form.name, length)
-        start = time.perf_counter()
         try:
-            _first(form, length, device)
+            spent = _first(form, length, device)
         except FAILURES as error:
             form.stopped = f"{length}: {_first_line(error)}"
             return
-        spent = time.perf_counter() - start
         left -= spent
         if number:
             costs.append((spent, form.memory[length]))
@@ -167,11 +165,13 @@ def _expected(values: Sequence[float]) -> float:
     return values[-1] * min(max(ratio, low), high)
 
 
-def _first(form: Form, length: int, device: str) -> None:
+def _first(form: Form, length: int, device: str) -> float:
+    """What the runs at a length take; what the first of them has to build is not counted."""
     work = workload(form.at(length), length, device)
     form.memory[length] = peak_bytes(work.step, torch.device(device))
     forward, step = work.seconds(work.forward), work.seconds(work.step)
     form.forward[length], form.step[length] = [forward], [step]
+    return forward + 2 * step
 
 
 def _repeat(forms: Sequence[Form], limits: Limits, watch: Watch, device: str) -> None:
