@@ -6,6 +6,12 @@ from .limit import Limit
 from .selected import renamed
 
 SMALL = {"d_model": 8, "heads": 2}
+COSINES = """attnc: 1
+name: cosines
+extends: softmax
+weights: {heat: {shape: [h], init: zeros}}
+score: dot(unit(q, eps=1e-12), unit(k, eps=1e-12)) * min(exp(heat), 100)
+"""
 
 LIMITS = (
     Limit(
@@ -85,6 +91,15 @@ LIMITS = (
         SMALL,
         "one window equals full",
         put={"bias": 0.0},
+        shapes=((2, 16, None),),
+    ),
+    Limit(
+        "swin_v2",
+        SMALL | {"size": 4, "height": 4, "width": 4, "d_bias": 6},
+        COSINES,
+        SMALL,
+        "one window without a bias is attention by cosines",
+        put={"bias_2.weight": 0.0},
         shapes=((2, 16, None),),
     ),
 )

@@ -37,6 +37,16 @@ LIMITS = (
         tolerance=1e-7,
     ),
     Limit(
+        "nystrom_code",
+        SMALL | {"m": 8, "rounds": 24},
+        "softmax",
+        SMALL,
+        "every token its own landmark equals full",
+        put={"kernel": 0.0},
+        shapes=((2, 8, None),),
+        tolerance=1e-7,
+    ),
+    Limit(
         "csalr",
         SMALL | {"m": 1},
         "clustered",

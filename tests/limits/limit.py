@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from references.case import SELF, Arrays, Maker, Shape, nothing
+from torch import Tensor
 
 
 def same_names(weights: Arrays) -> Arrays:
@@ -31,7 +32,7 @@ class Limit:
     equals: str
     equal_dims: Mapping[str, object]
     why: str
-    put: Mapping[str, float | Callable[..., object]] = field(default_factory=dict)
+    put: Mapping[str, float | Tensor | Callable[..., object]] = field(default_factory=dict)
     weights: Callable[[Arrays], Arrays] = same_names
     shapes: tuple[Shape, ...] = SELF
     inputs: Maker = nothing

@@ -36,6 +36,27 @@ def every_edge(generator: Generator, batch: int, length: int, context: int | Non
     return {"luck": certain.expand(length, -1, -1)}
 
 
+def every_edge_of_heads(
+    generator: Generator, batch: int, length: int, context: int | None
+) -> Arrays:
+    """The same luck for each head."""
+    luck = every_edge(generator, batch, length, context)["luck"]
+    return {"luck": luck.expand(2, -1, -1, -1)}
+
+
+SHARED_CAUSAL = """attnc: 1
+name: shared_causal
+context: same
+project:
+  qk: linear(x, to=[h, d_head], bias=false)
+  v: linear(x, to=[h, d_value], bias=false)
+let: {key: unit(qk)}
+mask: causal
+score: where(i == j, -1e5, dot(qk[i], key[j]) / sqrt(d_head))
+value: v[j]
+out: linear(concat(heads, over=h))
+"""
+
 LIMITS = (
     Limit(
         "bp_transformer",
@@ -154,6 +175,22 @@ LIMITS = (
         SMALL,
         "edges to every token equal causal",
         inject=every_edge,
+    ),
+    Limit(
+        "sac_heads",
+        SMALL | {"edges": 13},
+        "softmax",
+        SMALL,
+        "edges to every token equal full",
+        inject=every_edge_of_heads,
+    ),
+    Limit(
+        "reformer",
+        SMALL | {"rounds": 1, "buckets": 2, "chunk": 20},
+        SHARED_CAUSAL,
+        SMALL,
+        "one bucket in one chunk is causal attention with shared queries and keys",
+        put={"planes": 0.0},
     ),
     Limit(
         "sinkhorn_causal",

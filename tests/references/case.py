@@ -12,7 +12,7 @@ Arrays = Mapping[str, Tensor]
 Shape = tuple[int, int, int | None]
 Maker = Callable[[Generator, int, int, int | None], Arrays]
 
-SELF: tuple[Shape, ...] = ((2, 8, None), (1, 13, None))
+SELF: tuple[Shape, ...] = ((2, 8, None), (2, 5, None), (1, 13, None))
 CROSS: tuple[Shape, ...] = ((2, 8, None), (1, 7, 11), (2, 12, 5))
 
 

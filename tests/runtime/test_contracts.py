@@ -23,7 +23,7 @@ from torch import Tensor
 
 #: lengths that are no multiples of most blocks; seeds at each of them
 LENGTHS = (9, 12)
-SEEDS = 10
+SEEDS = 20
 EXACT, SEEN = 1e-9, 1e-6
 
 
