@@ -117,7 +117,7 @@ def product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     query (..., N, F), key (..., M, F), value (..., M, V); in the cheaper of the two orders, and
     with few tokens by their scores, whose rounding cancels between a row and its sum.
     """
-    query, key, value = _accumulated(query, key, value)
+    query, key, value = accumulated(query, key, value)
     (n, width), m, out = query.shape[-2:], key.size(-2), value.size(-1)
     known = not any(isinstance(size, torch.SymInt) for size in (n, m))
     if known and n * m <= max(CHUNK**2, (n + m) * width * out // (width + out)):
@@ -125,7 +125,7 @@ def product(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return query @ (key.mT @ value)
 
 
-def _accumulated(*items: Tensor) -> list[Tensor]:
+def accumulated(*items: Tensor) -> list[Tensor]:
     """In the widest of their dtypes, float32 at least."""
     kind = reduce(torch.promote_types, (item.dtype for item in items), torch.float32)
     return [item.to(kind) for item in items]
@@ -140,7 +140,7 @@ def prefix_product(query: Tensor, key: Tensor, value: Tensor, inclusive: bool) -
     """
     length = query.size(-2)
     count, size = _cuts(length, CHUNK)
-    wide = _accumulated(query, key, value)
+    wide = accumulated(query, key, value)
     query, key, value = (_chunks(item, -2, count, size) for item in wide)
     here = (query @ key.mT).tril(0 if inclusive else -1) @ value
     added = key.mT @ value
@@ -157,7 +157,7 @@ def prefix_softmax(score: Tensor, value: Tensor, dim: int, inclusive: bool) -> T
     score and value have the tokens along `dim` and sizes that broadcast. Sums are kept relative
     to the largest score so far; where nothing was seen the mean is 0. Linear in T.
     """
-    score, value = _accumulated(score, value)
+    score, value = accumulated(score, value)
     peak = torch.cummax(score.detach().clamp(min=torch.finfo(score.dtype).min / 2), dim).values
     length = score.size(dim)
     earlier = torch.cat([peak.narrow(dim, 0, min(1, length)), peak.narrow(dim, 0, length)], dim)

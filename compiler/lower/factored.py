@@ -29,6 +29,7 @@ from ...dsl.elaborate.typing import fill, pointwise
 from .. import scans
 from ..matching.factored import KeySoftmax, Match, is_sum, joined
 from ..normalizer import uses_scores
+from . import wide
 from .emitter import Value, by_rank
 from .linear_loop import sequence
 
@@ -62,12 +63,8 @@ def emit(e: Dense, node: Attend, found: Match | KeySoftmax) -> Value:
     if needs_sum:
         one = fill(1.0, frozenset(), (sizes.constant(1),))
         value = joined(value, one)
-    query, key, values = (e.lower(item) for item in (found.query, found.key, value))
-    if found.past != "all":
-        query, key, values = (
-            e.renamed(item, node.joint, node.query) for item in (query, key, values)
-        )
-    made = _product(e, node, (query, key, values), found.past)
+    tokens = (found.query, node.query), (found.key, node.joint)
+    made = wide.product(e, *tokens, value, found.past) or _whole_product(e, node, found, value)
     axes = (
         found.query.type.axes
         | (found.key.type.axes | value.type.axes) - {node.joint}
@@ -123,6 +120,14 @@ def _normalized(node: Node, joint: Axis, result: Node, total: Node) -> Node:
         return node
     assert isinstance(node, Map)
     return pointwise(node.op, *(_normalized(arg, joint, result, total) for arg in node.args))
+
+
+def _whole_product(e: Dense, node: Attend, found: Match, value: Node) -> Value:
+    """The product of features that are there for all tokens."""
+    sides = tuple(e.lower(item) for item in (found.query, found.key, value))
+    if found.past != "all":
+        sides = tuple(e.renamed(item, node.joint, node.query) for item in sides)
+    return _product(e, node, sides, found.past)
 
 
 def _product(e: Dense, node: Attend, sides: tuple[Value, ...], past: str) -> Value:
