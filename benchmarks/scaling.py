@@ -28,8 +28,13 @@ DIMS = {
     "swin": IMAGE,
     "swin_v2": IMAGE,
     "learned_positions": ("max_length=N",),
+    "linformer": ("length_max=N",),
+    "sinkhorn": ("blocks_max=N/64",),
+    "sinkhorn_causal": ("blocks_max=N/64",),
     "routing": ("heads=2",),  # one of them local
 }
+#: forms of specs whose default claims all pairs
+FORMS = ("aft form=simple",)
 #: dense attention, which forms all pairs: what the specs are up against
 RIVAL = "softmax"
 QUADRATIC = 2.0
@@ -47,16 +52,17 @@ def is_subquadratic(name: str) -> bool:
 
 
 def measured(name: str, options: argparse.Namespace) -> Found:
-    """What the command says of a spec, or the last line of what went wrong."""
-    command = [sys.executable, "-m", "attnc", "bench", "--scaling", name, "--json"]
+    """What the command says of a spec, dims after its name; or the last line of what went wrong."""
+    spec, *dims = name.split()
+    command = [sys.executable, "-m", "attnc", "bench", "--scaling", spec, "--json"]
     command += ["--from", str(options.first), "--to", str(options.last), "--threads", "1"]
     command += ["--repeats", str(options.repeats), "--seconds", str(options.seconds)]
-    for dim in DIMS.get(name, ()):
+    for dim in (*dims, *DIMS.get(spec, ())):
         command += ["--dim", dim]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return {"failed": (done.stderr.splitlines() or ["nothing was said"])[-1]}
-    found: Found = json.loads(done.stdout)["specs"][name]
+    found: Found = json.loads(done.stdout)["specs"][spec]
     return found
 
 
@@ -139,9 +145,9 @@ def main() -> None:
     if options.json.exists():
         found = json.loads(options.json.read_text("utf-8"))
     if not options.table:
-        missing = (name for name in attnc.library() if "failed" in found.get(name, {"failed": ""}))
-        wanted = (name for name in missing if name == RIVAL or is_subquadratic(name))
-        names = options.specs or sorted(wanted, key=lambda name: name != RIVAL)
+        known = {name for name, item in found.items() if "failed" not in item}
+        wanted = [RIVAL, *filter(is_subquadratic, attnc.library()), *FORMS]
+        names = options.specs or [name for name in wanted if name not in known]
         sweep(names, found, options)
     print(table(found))
 

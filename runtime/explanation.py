@@ -85,23 +85,8 @@ def _reasons(module: Module, choice: Choice) -> Iterator[Reason]:
         span = _span(spec, refusal.node, attend)
         edit = refusal.edit or (_DOT if lowering == "sdpa" and "loop" not in refusal.reason else "")
         yield Reason(lowering, refusal.reason, edit, span)
-    if attend is not None and module.options.lowering == "auto":
-        yield from _unsuited(choice)
-
-
-def _unsuited(choice: Choice) -> Iterator[Reason]:
-    """What fits and is not taken for the number of pairs."""
-    refused = dict(choice.refusals)
-    if choice.lowering == "cpu":
-        return
-    if "cpu" not in refused and choice.lowering != "linear":
-        yield Reason("cpu", "a kernel is not worth its making for so few pairs", "", None)
-    if "sdpa" not in refused and choice.lowering != "sdpa":
-        yield Reason(
-            "sdpa", "with a mask or a bias it forms all pairs, which are many here", "", None
-        )
-    if "tiled" not in refused and choice.lowering == "dense":
-        yield Reason("tiled", "the pairs are few enough to be formed at once", "", None)
+    for lowering, why in choice.passed_over:
+        yield Reason(lowering, why, "", None)
 
 
 def _attend(spec: TypedSpec, name: str) -> Attend | None:

@@ -31,12 +31,15 @@ FEW = 32
 class Choice:
     """The lowering of one attend or loop, and why the others were not taken.
 
-    found   how it fits, as its lowering wants it; None for what fits everything
+    refusals      lowerings that do not fit
+    passed_over   lowerings that fit, and why `auto` takes none of them
+    found         how it fits, as its lowering wants it; None for what fits everything
     """
 
     name: str
     lowering: str
     refusals: tuple[tuple[str, Refusal], ...]
+    passed_over: tuple[tuple[str, str], ...]
     node: Attend | Recur
     found: Any = None
 
@@ -61,26 +64,40 @@ def _of_attend(
     node: Attend, program: Program, asked: str, parts: frozenset[str], in_loop: bool
 ) -> Choice:
     refusals: list[tuple[str, Refusal]] = []
+    passed_over: list[tuple[str, str]] = []
     for name, match in MATCHERS:
         found = Refusal("it stands inside a loop", node) if in_loop else match(node, program, parts)
         if isinstance(found, Refusal):
             refusals.append((name, found))
-        elif name == asked or (asked == "auto" and _suits(name, found, node, program)):
-            return Choice(node.name, name, tuple(refusals), node, found)
-    return Choice(node.name, "dense", tuple(refusals), node)
+            continue
+        reason = _unsuited(name, found, node, program) if asked == "auto" else ""
+        if reason:
+            passed_over.append((name, reason))
+        elif asked in (name, "auto"):
+            return Choice(node.name, name, tuple(refusals), tuple(passed_over), node, found)
+    return Choice(node.name, "dense", tuple(refusals), tuple(passed_over), node)
 
 
-def _suits(lowering: str, found: Any, node: Attend, program: Program) -> bool:
-    """Whether `auto` takes a lowering that fits: of many pairs none that forms them all."""
+def _unsuited(lowering: str, found: Any, node: Attend, program: Program) -> str:
+    """Why `auto` passes over a lowering that fits; nothing where it takes it."""
     long = program.signature.long
+    if lowering in ("cpu", "tiled") and not found.differs_by_query:
+        return "all queries share their weights, which the plain form makes once"
     if lowering == "cpu":
-        few = _is_few(node.query) or _is_few(found.key)
-        scattered = long and any(labels_of(found.mask, found.query, found.key).keys)
-        # weights that all queries share the plain form makes once
-        return program.signature.fused and found.differs_by_query and not scattered and not few
-    if lowering == "sdpa":
-        return not long or sdpa.is_streamed(found, program)
-    return lowering != "tiled" or (long and not _is_few(node.query))
+        if not program.signature.fused:
+            return "a kernel is not worth its making for so few pairs"
+        if _is_few(node.query) or _is_few(found.key):
+            return "its queries or keys are of a fixed number, and few"
+        if long and any(labels_of(found.mask, found.query, found.key).keys):
+            return "sorted by labels, tokens leave fewer blocks to tiles"
+    if lowering == "sdpa" and long and not sdpa.is_streamed(found, program):
+        return "with a mask or a bias it forms all pairs, which are many here"
+    if lowering == "tiled":
+        if not long:
+            return "the pairs are few enough to be formed at once"
+        if _is_few(node.query):
+            return "its queries are of a fixed number, less than a block"
+    return ""
 
 
 def _is_few(axis: Axis) -> bool:
@@ -92,4 +109,4 @@ def _of_loop(node: Recur, program: Program, asked: str) -> Choice:
     """Loops that are linear are advanced in chunks, unless the plain form is asked for."""
     found = None if asked == "dense" else recurrences.solve(node, program.spec)
     name = node.names[0].rpartition(".")[0]
-    return Choice(name, "loop" if found is None else "chunked", (), node, found)
+    return Choice(name, "loop" if found is None else "chunked", (), (), node, found)

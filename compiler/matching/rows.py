@@ -28,6 +28,7 @@ from ...dsl.core import (
     Top,
     Use,
     operands,
+    walk,
 )
 from ..normalizer import uses_scores
 from ..program import Program
@@ -38,9 +39,14 @@ ORDERS = (Scan, Sort, Top, Choose, Segment, Stencil)
 
 @dataclass(frozen=True)
 class Match:
-    """An attend whose rows can be computed by themselves; whether its lse is read."""
+    """An attend whose rows can be computed by themselves.
+
+    with_lse           whether its lse is read
+    differs_by_query   whether two rows may differ
+    """
 
     with_lse: bool
+    differs_by_query: bool
 
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
@@ -56,7 +62,13 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
             return Refusal("a spec is used for every pair", item)
         if _mixes_rows(item, node.query):
             return Refusal("its rows depend on each other", item)
-    return Match("lse" in parts)
+    return Match("lse" in parts, _differs_by_query(node))
+
+
+def _differs_by_query(node: Attend) -> bool:
+    fields = (f for s in node.sources for f in (s.mask, s.at, s.score, s.value) if f is not None)
+    beside = (item for item in walk(node.normalize) if not uses_scores(item))
+    return any(node.query in item.type.axes for item in (*fields, *beside))
 
 
 def tiled_sources(node: Attend) -> dict[int, Axis]:

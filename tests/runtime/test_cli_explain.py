@@ -54,6 +54,13 @@ def test_a_few_queries_take_neither_kernel_nor_tiles() -> None:
     assert {item["lowering"] for item in found["attends"]} == {"dense"}
 
 
+def test_weights_that_all_queries_share_are_made_once() -> None:
+    shown = run("explain", "aft", "--dim", "form=simple", "--length", "4096").stdout
+    assert "heads takes dense" in shown
+    for lowering in ("cpu", "tiled"):
+        assert f"not {lowering}: all queries share their weights" in shown
+
+
 def test_what_is_not_taken_for_the_number_of_pairs_is_told() -> None:
     shown = run("explain", "additive", "--length", "8").stdout
     assert "not cpu: a kernel is not worth its making" in shown
