@@ -209,8 +209,10 @@ class _Matcher:
             raise _Unfit(Refusal("its values differ by pair", self.source.value))
         score, weight, prior = self.weights.score, self.weights.weight, self.weights.prior
         divisor = self.weights.divisor
-        if with_lse and (weight is not None or prior is not None):
-            raise _Unfit(Refusal("its lse is read, of weights that are no softmax", self.node))
+        is_softmax = weight is None and prior is None and score is self.source.score
+        if with_lse and not is_softmax:
+            reason = "its lse is read, of weights that are no softmax of its scores"
+            raise _Unfit(Refusal(reason, self.node))
         mask = self.source.mask
         if isinstance(mask, Const):
             mask = None if mask.value else mask

@@ -8,6 +8,7 @@ inside of functions, comes from attends of its own: an array by query.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from ...dsl.core import (
 from ...dsl.elaborate.typing import const, fill, pointwise
 from ..normalizer import (
     is_row_sum,
+    may_be_absent,
     plain_sums,
     quotient,
     reweighted_softmax,
@@ -178,27 +180,42 @@ class _Lifting:
         return map_operands(node, self.of)
 
     def _sum(self, node: Reduce) -> Node:
-        made = self._alike(node.arg, with_lse=False)
+        (source,) = self.node.sources
+        made = self._alike(source.score, node.arg, with_lse=False)
         return Arg(Type(Kind.REAL, made.type.axes), made)
 
-    def _lse(self, scores: Node) -> Node:
-        """The log-sum-exp of a row; of an empty one a number."""
-        made = self._alike(softmax_of(scores, self.node.joint), with_lse=True)
+    def _lse(self, node: Node) -> Node:
+        """The log-sum-exp of expressions of a row's scores; of an empty row a number.
+
+        They are the scores of the attend that has it: an lse is that of scores, whatever is made of these.
+        """
+        score, joint = self._scored(node), self.node.joint
+        scores = Scores(Type(Kind.REAL, score.type.axes | {joint}))
+        made = self._alike(score, softmax_of(scores, joint), with_lse=True)
         lse = Part(Type(Kind.REAL, made.type.axes), made, "lse")
         return pointwise("max", Arg(lse.type, lse), const(LOWEST))
 
-    def _alike(self, normalize: Node, *, with_lse: bool) -> Attend:
+    def _scored(self, node: Node) -> Node:
+        """An expression of scores as a score, of the same pairs: those that are not there have -inf."""
+        (source,) = self.node.sources
+        made = _with(self.of(node), {}, source.score)
+        if made is source.score or not may_be_absent(source.score):
+            return made
+        there = pointwise(">", source.score, const(-math.inf))
+        return pointwise("where", there, made, const(-math.inf))
+
+    def _alike(self, score: Node, normalize: Node, *, with_lse: bool) -> Attend:
         """The sum of other weights over the same pairs."""
         (source,) = self.node.sources
         whole = fill(1, frozenset({self.node.joint}), ())
         # a real of an int has at least the precision of float32
         one = Map(Type(Kind.REAL, whole.type.axes), "real", (whole,))
-        given = (source.score, source.mask, normalize)
+        given = (score, source.mask, normalize)
         axes = frozenset[Axis]().union(*(item.type.axes for item in given if item is not None))
         made = Attend(
             Type(Kind.REAL, (axes | {self.node.query}) - {self.node.joint}),
             self.node.query,
-            (replace(source, value=Arg(one.type, one)),),
+            (replace(source, score=score, value=Arg(one.type, one)),),
             self.node.joint,
             normalize,
             0.0,

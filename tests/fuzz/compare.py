@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import attnc
 import torch
+from attnc.dsl import api
+from attnc.dsl.source import Source
 from attnc.runtime.module import LoweringRefused, Module, Options
 from attnc.runtime.oracle import evaluate
 from torch import Tensor
@@ -42,7 +43,7 @@ class Run:
     """A spec in several lowerings, with the same weights.
 
     made      the modules beside the dense one, by lowering
-    refused   why there is none
+    refused   why there is none; known after a first call
     """
 
     item: Drawn
@@ -54,13 +55,11 @@ class Run:
     call: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        spec = attnc.loads(self.item.text)
-        self.plain = attnc.compile(spec, lowering="dense", **self.item.dims).eval()
-        for lowering in self.lowerings:
-            try:
-                self.made[lowering] = self._compiled(lowering)
-            except LoweringRefused as error:
-                self.refused[lowering] = str(error)
+        checked = api.check(source=Source("drawn", self.item.text), dims=self.item.dims)
+        checked.report.raise_errors()
+        assert checked.spec is not None
+        self.plain = Module(checked.spec, Options("dense")).eval()
+        self.made = {name: self._compiled(name) for name in self.lowerings}
         generator = torch.Generator().manual_seed(self.item.seed)
         self.leaves, self.call = {}, {}
         for name, weight in self.plain.named_parameters():
@@ -76,9 +75,7 @@ class Run:
 
     def _compiled(self, lowering: Any) -> Module:
         """Another lowering of the spec, which is not checked again."""
-        module = Module(self.plain.spec, Options(lowering)).eval()
-        module.prepare()
-        return module
+        return Module(self.plain.spec, Options(lowering)).eval()
 
     def by(self, module: Module, leaves: dict[str, Tensor], dtype: torch.dtype) -> list[Tensor]:
         """The result and the gradients of all leaves."""
@@ -109,8 +106,18 @@ class Run:
 
     def collect(self) -> None:
         """Run the kernels' calls for what they build."""
-        if "cpu" in self.made:
-            self.by(self.made["cpu"], self.leaves, torch.float32)
+        self._by_lowering(*({"cpu"} & self.made.keys()))
+
+    def _by_lowering(self, *names: str) -> dict[str, list[Tensor]]:
+        """What lowerings make in float32; those that are refused are left out from now on."""
+        found = {}
+        for name in names:
+            try:
+                found[name] = self.by(self.made[name], self.leaves, torch.float32)
+            except LoweringRefused as error:
+                self.refused[name] = str(error)
+                del self.made[name]
+        return found
 
     def check(self, inductor: bool = False) -> None:
         """Compare results and gradients; inductor: also of what torch.compile makes.
@@ -123,9 +130,7 @@ class Run:
         self._widen(limits, self.leaves)
         if not all(limit.is_finite for limit in limits):
             raise OutOfRange
-        made = {
-            name: self.by(module, self.leaves, torch.float32) for name, module in self.made.items()
-        }
+        made = self._by_lowering(*self.made)
         if inductor:
             for name, module in {"dense": self.plain, **self.made}.items():
                 made[f"inductor {name}"] = self.by_inductor(module)
@@ -267,7 +272,7 @@ def judged(
         with together.collecting(), _Recorded(verdict):
             runs.append(None)
             run = Run(item, lowerings)
-            verdict.refused |= run.refused
+            verdict.refused = run.refused
             run.collect()
             runs[-1] = run
     together.build()

@@ -98,7 +98,6 @@ let:
   chosen: argmax(detach(q2))
   best: token(context, slot(x) * (e + 1) // 2 - 1)
 """
-_SOFTMAX = re.compile(r"softmax\(.*?, j\)")
 INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count")
 
 
@@ -112,21 +111,23 @@ class Part:
     lse: bool = False
     value: str = "v"
 
+    @property
+    def has_softmax(self) -> bool:
+        return "softmax(" in self.normalize
+
     def text(self, name: str, noise: float = 0.0) -> str:
         lines = [f'score: "{self.score}"', f"value: {self.value}", f'normalize: "{self.normalize}"']
         if self.mask != "true":
             lines.append(f'mask: "{self.mask}"')
         body = "".join(f"      {line}\n" for line in lines)
         more = f"  {name}_lse: max({name}.lse, -50) / 9\n" if self.lse else ""
-        if noise and (inner := _SOFTMAX.search(self.normalize)):
-            plain = body.replace(self.normalize, inner[0])
-            more += f"  {name}_plain:\n    attend:\n{plain}"
-            more += f"  {name}_noise: max({name}_plain.lse, -50) * {noise}\n"
+        if noise and self.has_softmax:
+            more += f"  {name}_noise: max({name}.lse, -50) * {noise}\n"
         return f"  {name}:\n    attend:\n{body}{more}"
 
     def result(self, name: str, noise: float = 0.0) -> str:
         made = f"{name} * along" if self.value == "by_key" else name
-        if noise and _SOFTMAX.search(self.normalize):
+        if noise and self.has_softmax:
             made += f" + {name}_noise"
         return f"{made} + by_head + {name}_lse" if self.lse else f"{made} + by_head"
 
@@ -280,5 +281,6 @@ def _part(rng: random.Random, seed: int, apart: bool, value: str) -> Part:
     numbers = Numbers(rng, not apart)
     # consecutive seeds take operations far apart, and any PAIRS even ones in a row take all pairs
     score = numbers.score() if seed % 2 else numbers.pair(seed // 2 * STRIDE)
-    lse = normalize.startswith("softmax(s") and rng.random() < 0.3
+    # beside other weights than a softmax of the scores, an lse has no kernel
+    lse = rng.random() < (0.3 if normalize == "softmax(s, j)" else 0.03)
     return Part(score, mask, normalize, lse, value)

@@ -71,6 +71,9 @@ ONCE_WRONG = {
     ),
     "absent, then weighed": spec("log(relu(dot(q, k)))", normalize="tanh(s) + 2"),
     "absent, then bounded": spec("log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)"),
+    "absent, then bounded, in a softmax that others read": spec(
+        "log(relu(dot(q, k)))", normalize="softmax(2 * softmax(tanh(s), j), j)"
+    ),
     "absent, by its own weight": spec("log(relu(dot(q, k)))", normalize="s"),
     "bools that are compared": spec("dot(q, k)", "(i > j) == (j % 2 == 0)"),
     "a prior of groups of heads": replace(

@@ -32,6 +32,7 @@ READ = {
     "of a mean": "relu(s - mean(s, over=j))",
     "times a sum": "s * tanh(sum(s, over=j))",
     "of a softmax": "softmax(s, j) ** 2",
+    "of a softmax of others": "softmax(2 * s, j) ** 2",
     "times a softmax": "tanh(s) * softmax(s, j)",
     "of a softmax of softmaxes": "softmax(3 * softmax(s, j), j)",
     "of deviations": "renormalize(exp(-((s - mean(s, over=j)) ** 2)), j, eps=1e-3)",
@@ -114,13 +115,12 @@ def test_other_sums_are_read_of_other_kernels(normalize: str) -> None:
     assert found.rows
 
 
-@pytest.mark.parametrize("normalize", [*DIVIDED.values(), *READ.values()])
-def test_only_a_softmax_has_an_lse(normalize: str) -> None:
+@pytest.mark.parametrize("normalize", [*DIVIDED.values(), *READ.values(), "softmax(2 * s, j)"])
+def test_only_a_softmax_of_the_scores_has_their_lse(normalize: str) -> None:
+    assert isinstance(matched("softmax(s, j)", frozenset({"lse"})), Match)
     found = matched(normalize, frozenset({"lse"}))
-    if isinstance(found, Match):  # a softmax of something
-        assert found.weight is None
-    else:
-        assert found.reason == "its lse is read, of weights that are no softmax"
+    assert isinstance(found, Refusal)
+    assert found.reason == "its lse is read, of weights that are no softmax of its scores"
 
 
 @pytest.mark.parametrize("normalize", ["s / (1 + max(abs(s), over=j))", "sparsemax(s, over=j)"])
@@ -180,7 +180,10 @@ def test_weights_are_dropped_after_they_are_summed(normalize: str) -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("normalize", [DIVIDED["of several"], READ["of a softmax"]])
+@pytest.mark.parametrize(
+    "normalize",
+    [DIVIDED["of several"], READ["of a softmax"], READ["of a softmax of others"]],
+)
 def test_second_derivatives(normalize: str) -> None:
     def second(lowering: str, dtype: torch.dtype) -> Tensor:
         module, x = compiled(normalize, lowering).to(dtype), tokens(30, dtype)
