@@ -51,10 +51,7 @@ def smallest(seed: int, lowerings: Sequence[str], inductor: bool = False) -> tup
     def verdict(item: Drawn) -> Verdict:
         return judged([item], lowerings, seed + 1 if inductor else 0)[0]
 
-    def kind(item: Drawn) -> str:
-        return verdict(item).failed.partition(":")[0]
-
     item = drawn(seed)
-    wanted = kind(item)
-    small = minimised(item, lambda other: kind(other) == wanted) if wanted else item
+    wanted = verdict(item).kind
+    small = minimised(item, lambda other: verdict(other).kind == wanted) if wanted else item
     return small, verdict(small)

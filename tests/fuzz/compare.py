@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ LOWERINGS = ("cpu", "tiled")
 #: how often the dense form is run on inputs that differ by rounding, to see what that does
 WIGGLES = 6
 ORACLE = 40 * 40
+#: names and numbers in a message
+_DETAIL = re.compile(r"`[^`]*`|\d+")
 #: the rounding of o . g, in parts of the size of o
 NOISE = 2.4e-7
 
@@ -152,13 +155,19 @@ class Run:
 
         A softmax's scores have the cotangent w (v . g - o . g), which is 0 where there is one key.
         Kernels make o . g once for a row, so that its rounding stays; the dense form has it not.
+        Products round each in its own way, which may add up or not: so it is drawn some times.
         """
         size = float(limits[0].truth.square().mean().sqrt())
         noisy = Run(replace(self.item, noise=NOISE * max(size, 1.0)), ())
-        for limit, made in zip(
-            limits[1:], noisy.by(noisy.plain, self.leaves, torch.float64)[1:], strict=True
-        ):
-            limit.widen(made)
+        if "jitter" not in noisy.leaves:  # no softmax
+            return
+        for place in range(WIGGLES):
+            generator = torch.Generator().manual_seed(place)
+            jitter = torch.randn(noisy.leaves["jitter"].shape, generator=generator)
+            leaves = {**self.leaves, "jitter": jitter}
+            made = noisy.by(noisy.plain, leaves, torch.float64)[1:-1]
+            for limit, item in zip(limits[1:], made, strict=True):
+                limit.widen(item)
 
     def _wiggled(self, place: int) -> dict[str, Tensor]:
         """The leaves, off by about their rounding."""
@@ -252,6 +261,16 @@ class Verdict:
     seed: int
     refused: dict[str, str] = field(default_factory=dict)
     failed: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What failed, without what changes as a spec is made small: which lowerings differ, else which error."""
+        error, _, message = self.failed.partition(": ")
+        if error in (Mismatch.__name__, AssertionError.__name__):
+            return ", ".join(
+                [error, *sorted({text.partition(",")[0] for text in message.split("; ")})]
+            )
+        return _DETAIL.sub("", self.failed.partition("\n")[0])
 
 
 def verdicts(

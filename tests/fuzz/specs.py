@@ -67,6 +67,7 @@ inputs:
   pair_bias: {{type: real, over: [x, context]}}
   pair_flag: {{type: bool, over: [x, context]}}
   pair_count: {{type: int, over: [x, context]}}
+  jitter: {{type: real, over: x, dims: [d_value]}}
 weights:
   u: {{shape: [h, d_head]}}
   c: {{shape: [d_head]}}
@@ -98,7 +99,7 @@ let:
   chosen: argmax(detach(q2))
   best: token(context, slot(x) * (e + 1) // 2 - 1)
 """
-INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count")
+INPUTS = ("label", "flag", "age", "pair_bias", "pair_flag", "pair_count", "jitter")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ class Part:
         body = "".join(f"      {line}\n" for line in lines)
         more = f"  {name}_lse: max({name}.lse, -50) / 9\n" if self.lse else ""
         if noise and self.has_softmax:
-            more += f"  {name}_noise: max({name}.lse, -50) * {noise}\n"
+            there = f"where({name}.lse > -1e9, {name}.lse, 0)"
+            more += f"  {name}_noise: {there} * jitter * {noise}\n"
         return f"  {name}:\n    attend:\n{body}{more}"
 
     def result(self, name: str, noise: float = 0.0) -> str:
@@ -137,7 +139,7 @@ class Drawn:
     """A random spec, the sizes it is compiled for, and what it is called with.
 
     starts   q_start and the like, as numbers or by example
-    noise    how much of its lse is added to each softmax
+    noise    how much of its lse is added to each softmax, times the input `jitter` of its queries
     """
 
     seed: int
@@ -192,6 +194,7 @@ class Drawn:
             "pair_bias": _normal(generator, *pairs),
             "pair_flag": torch.rand(pairs, generator=generator) < rng.choice([0.02, 0.5, 0.98]),
             "pair_count": torch.randint(-2, 3, pairs, generator=generator),
+            "jitter": torch.ones((*size, self.dims["d_value"]), dtype=WIDE),
         }
         made |= {name: value for name, value in inputs.items() if f"  {name}: {{" in text}
         if self.padded:

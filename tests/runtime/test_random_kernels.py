@@ -12,9 +12,9 @@ from attnc.dsl import api
 from attnc.dsl.core import Attend, Map, walk
 from attnc.dsl.source import Source
 from compilers import needs_compiler
-from fuzz.compare import judged, verdicts
+from fuzz.compare import Verdict, judged, verdicts
 from fuzz.numbers import PAIRS
-from fuzz.specs import STRIDE, Drawn, Part, drawn
+from fuzz.specs import NORMALIZERS, STRIDE, Drawn, Part, drawn
 
 #: seeds of the usual run, and how many of them have no kernel at most
 SEEDS, CHUNK, REFUSED = 100, 25, 0.2
@@ -125,6 +125,24 @@ def test_random_specs_are_as_accurate_as_the_dense_form(first: int) -> None:
 def test_what_once_was_wrong_is_right() -> None:
     found = zip(ONCE_WRONG, judged(list(ONCE_WRONG.values())), strict=True)
     assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
+
+
+@pytest.mark.parametrize("normalize", dict.fromkeys(NORMALIZERS))
+def test_what_stands_for_cancellation_is_a_spec(normalize: str) -> None:
+    item = replace(spec("dot(q, k)", normalize=normalize), noise=1e-7)
+    api.check(source=Source("drawn", item.text), dims=item.dims).report.raise_errors()
+
+
+def test_a_failure_is_made_small_as_the_same_failure() -> None:
+    def kind(failed: str) -> str:
+        return Verdict(0, failed=failed).kind
+
+    cpu = kind("Mismatch: cpu, result: rms 1 beside 2, most 3 beside 4; cpu, w:u: rms 1 beside 2")
+    assert cpu == kind("Mismatch: cpu, x: rms 5 beside 6, most 7 beside 8")
+    assert cpu != kind("Mismatch: tiled, x: rms 5 beside 6, most 7 beside 8")
+    early = kind("SpecError: drawn:3:4: error[ATT204]: the expression ends too early\n 3 | ...")
+    assert early == kind("SpecError: drawn:5:6: error[ATT204]: the expression ends too early")
+    assert early != kind("SpecError: drawn:3:4: error[ATT204]: unexpected `)`")
 
 
 def operators_of(item: Drawn) -> set[str]:
