@@ -42,7 +42,7 @@ from .lengths import work_of
 if TYPE_CHECKING:
     from .sparsity import Sparsity
 
-Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled", "cpu"]
+Lowering = Literal["auto", "dense", "sdpa", "linear", "tiled", "cpu", "flex"]
 FUSED = ("linear", "cpu", "sdpa", "tiled", "chunked")
 LOOPS = ("chunked", "loop")
 Function = Callable[..., Any]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx
 
-from ..compiler.lower.mask_inputs import MaskGraph, MaskInputs, mask_graph
+from ..compiler.lower.mask_inputs import MaskGraph, mask_graph
 from ..compiler.program import OFFSETS, VALIDITY
 from ..compiler.sparsity import MaskProgram, Runs, classify
-from ..compiler.sparsity.counters import Counter, Source, sizes_of
+from ..compiler.sparsity.counters import Source, sizes_of
 from ..compiler.sparsity.flex import block_mask
+from ..compiler.sparsity.inputs import MaskInputs, source_of
 from ..dsl.core import Attend, Type, walk
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _of_mask(
     if mask.program is None:
         note = f"each query has a list of {mask.lists} keys"
         return Sparsity(name, queries, keys, {}, None, mask.lists, note, None, (), real)
-    own = tuple(_source(place, values) for place in mask.inputs)
+    own = tuple(source_of(place, values) for place in mask.inputs)
     if exact is None:
         exact = mask.is_plain
     runs = classify(mask.program, own, queries, keys, block, exact=exact, real=real)
@@ -150,13 +151,6 @@ def _of_mask(
         names = ", ".join(f"`{item}`" for item in mask.content)
         note = f"what depends on the content of {names} counts as partial; give it to know more"
     return Sparsity(name, queries, keys, lead, runs, 0, note, mask.program, own, real)
-
-
-def _source(place: int | tuple[int, int], values: tuple[Any, ...]) -> Source:
-    """An input of a mask: an output of its graph, or a counter, of which start and size are."""
-    if isinstance(place, tuple):
-        return Counter(*(int(values[n]) for n in place))
-    return torch.as_tensor(values[place]).detach()
 
 
 def _real(module: Module) -> torch.dtype:

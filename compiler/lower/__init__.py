@@ -13,7 +13,7 @@ from torch import fx, nn
 from ...dsl.core import Attend, Axis, Draw, Dropout, Node, Param, Recur, Tree, walk
 from ..matching.choice import Choice, choose
 from ..program import OFFSETS, VALIDITY, Program
-from . import factored, fused, sdpa, tiled
+from . import factored, flex, fused, sdpa, tiled
 from .dense import Dense, Kernels
 from .emitter import NotLowered, Value, by_rank, drop_unused
 
@@ -23,6 +23,7 @@ EMITTERS: dict[str, Callable[[Dense, Attend, Any], Value]] = {
     "linear": factored.emit,
     "cpu": fused.emit,
     "tiled": tiled.emit,
+    "flex": flex.emit,
 }
 
 

@@ -21,8 +21,8 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     """The fused call."""
     hint, e.hint = e.hint, ""
     query = e.lower(found.query)
-    key, grouped_key = _ungrouped(e, found.key)
-    value, grouped_value = _ungrouped(e, found.value)
+    key, grouped_key = ungrouped(e, found.key)
+    value, grouped_value = ungrouped(e, found.value)
     grouped = grouped_key and grouped_value
     if not grouped:
         key, value = e.lower(found.key), e.lower(found.value)
@@ -59,7 +59,7 @@ def _offsets(e: Dense) -> bool:
     return "k_start" in given
 
 
-def _ungrouped(e: Dense, node: Node) -> tuple[Value, bool]:
+def ungrouped(e: Dense, node: Node) -> tuple[Value, bool]:
     """The array by key/value heads, where the node only repeats them for the heads."""
     if isinstance(node, Read) and isinstance(node.index, KvHead):
         heads, groups = node.index.axis, node.axis

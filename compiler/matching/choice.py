@@ -10,15 +10,16 @@ from ...dsl.core import Attend, Axis, Recur, walk
 from .. import recurrences
 from ..labels import labels_of
 from ..program import Program, parts_read
-from . import factored, fused, rows, sdpa
+from . import factored, flex, fused, rows, sdpa
 from .refusal import Refusal
 
-#: the lowerings of attends besides the dense form, in the order in which `auto` takes them
+#: the lowerings of attends besides the dense form, in the order in which `auto` takes all but the last
 MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ...] = (
     ("linear", factored.match),
     ("cpu", fused.match),
     ("sdpa", sdpa.match),
     ("tiled", rows.match),
+    ("flex", flex.match),
 )
 
 
@@ -97,6 +98,8 @@ def _unsuited(lowering: str, found: Any, node: Attend, program: Program) -> str:
             return "the pairs are few enough to be formed at once"
         if _is_few(node.query):
             return "its queries are of a fixed number, less than a block"
+    if lowering == "flex":
+        return "it is taken where it is asked for by name"
     return ""
 
 

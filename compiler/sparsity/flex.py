@@ -82,8 +82,10 @@ def mask_function(
         if not program.steps:
             return query >= 0
         at: dict[str, Any] = {"b": b, "h": h, QUERY: query, KEY: key}
-        made: Tensor = _value(len(program.steps) - 1, at)
-        return made
+        made = _value(len(program.steps) - 1, at)
+        if isinstance(made, Tensor):
+            return made
+        return query >= 0 if made else query < 0  # what is given may decide it for all pairs
 
     def _value(place: int, at: dict[str, Any]) -> Any:
         step = program.steps[place]
