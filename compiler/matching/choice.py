@@ -13,7 +13,7 @@ from ..program import Program, parts_read
 from . import factored, flex, fused, rows, sdpa
 from .refusal import Refusal
 
-#: the lowerings of attends besides the dense form, in the order in which `auto` takes all but the last
+#: the lowerings of attends besides the dense form, in the order in which `auto` takes them
 MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ...] = (
     ("linear", factored.match),
     ("cpu", fused.match),
@@ -21,6 +21,8 @@ MATCHERS: tuple[tuple[str, Callable[[Attend, Program, frozenset[str]], Any]], ..
     ("tiled", rows.match),
     ("flex", flex.match),
 )
+#: those that it never takes
+BY_NAME = frozenset({"flex"})
 
 
 #: a fixed number of keys, or of queries to share what is packed of keys, below which a kernel
@@ -67,6 +69,8 @@ def _of_attend(
     refusals: list[tuple[str, Refusal]] = []
     passed_over: list[tuple[str, str]] = []
     for name, match in MATCHERS:
+        if asked == "auto" and name in BY_NAME:
+            continue
         found = Refusal("it stands inside a loop", node) if in_loop else match(node, program, parts)
         if isinstance(found, Refusal):
             refusals.append((name, found))
@@ -98,8 +102,6 @@ def _unsuited(lowering: str, found: Any, node: Attend, program: Program) -> str:
             return "the pairs are few enough to be formed at once"
         if _is_few(node.query):
             return "its queries are of a fixed number, less than a block"
-    if lowering == "flex":
-        return "it is taken where it is asked for by name"
     return ""
 
 
