@@ -153,7 +153,7 @@ def test_there_is_no_backward_on_the_cpu() -> None:
         ("sigmoid", "its weights are no softmax of scores alone"),
         ("topk_attention", "it has several sources or a list of keys"),
         ("attention_maps", "its scores, weights are read"),
-        ("differential", "its weights are no softmax of scores alone"),
+        ("adaptive_span", "its weights are no softmax of scores alone"),
     ],
 )
 def test_what_does_not_fit_is_told(name: str, reason: str) -> None:
