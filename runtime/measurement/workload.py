@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..examples import example
 from ..module import Module
@@ -19,9 +19,9 @@ FAILURES = (RuntimeError, MemoryError, ValueError, TypeError, IndexError)
 
 @dataclass(frozen=True)
 class Workload:
-    """A module, in evaluation, and one example for it."""
+    """A module, in evaluation, or what was compiled of it, and one example for it."""
 
-    module: Module
+    module: nn.Module
     call: dict[str, Tensor]
 
     @property
