@@ -62,12 +62,12 @@ def _compared(item: Sized, asked: Asked, is_compiled: bool) -> Compared:
 
     with plain_refusals():
         forms, refused = forms_of(item.form)
-    if is_compiled:
-        made = compiled_dense(forms)
-        if isinstance(made, Form):
-            forms.append(made)
-        else:
-            refused.append(made)
+    if not is_compiled:
+        forms = [form for form in forms if not form.is_compiled]
+    elif isinstance(made := compiled_dense(forms), Form):
+        forms.append(made)
+    else:
+        refused.append(made)
     with watched(item.name, asked, len(forms)) as watch, many_lengths():
         limits, approach = asked.limits, _approach(item, asked.lengths)
         measure(forms, asked.lengths, limits, watch, asked.device, approach=approach)

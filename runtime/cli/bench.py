@@ -53,7 +53,7 @@ Examples:
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Of torch.")
 @click.option("--device", default="cpu", show_default=True, help="Such as cuda.")
 @click.option(
-    "--no-compile", is_flag=True, help="Leave out torch.compile, which takes long to begin."
+    "--no-compile", is_flag=True, help="Leave out torch.compile and flex, which take long to begin."
 )
 @click.option(
     "--plot",

@@ -66,6 +66,11 @@ class Form:
     def lowering_at(self, length: int) -> dict[str, str]:
         return self.at(length).lowering_at(max(length, 1))
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether torch.compile has a part in it, which takes long to begin with a length."""
+        return self.compile is not None or "flex" in self.module.lowering.values()
+
     def at(self, length: int) -> Module:
         """The module for inputs of a length; 0: that of the first."""
         return self.module if self.sized is None or not length else self.sized(length)

@@ -80,7 +80,7 @@ def explore(form: Form, lengths: Sequence[int], limits: Limits, watch: Watch, de
                 found.stopped = _too_much(length, costs[part], left, most, limits.seconds)
             if found.stopped:
                 continue
-            watch(form.name, length, "" if form.compile is None else f"compiling {part}")
+            watch(form.name, length, f"compiling {part}" if form.is_compiled else "")
             try:
                 cost = _first(form, part, length, device)
             except FAILURES as error:

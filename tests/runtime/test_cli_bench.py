@@ -76,6 +76,13 @@ def test_forms_are_measured_at_one_length() -> None:
         assert form["stopped"] == {"forward": None, "step": None}
 
 
+def test_what_torch_compile_has_a_part_in_can_be_left_out() -> None:
+    (found,) = run_json("bench", "softmax", "--length", "8", *QUICK, "--json")
+    assert not {"flex", COMPILED} & {row["form"] for row in found["forms"]}
+    assert Form("flex", softmax(lowering="flex")).is_compiled
+    assert not Form("auto", softmax()).is_compiled
+
+
 def test_the_table_of_forms_has_ratios_and_memory() -> None:
     shown = run("bench", "linear_transformer", "--length", "8", *QUICK).stdout
     assert "linear_transformer  at length 8" in shown
@@ -162,13 +169,16 @@ def test_what_torch_compile_cannot_do_is_a_line(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch, "compile", fails)
     options = ("--length", "8", *TINY)
-    (found,) = run_json("bench", "softmax", *options, "--json")
+    (found,) = run_json("bench", "linear_transformer", *options, "--json")
     form = found["forms"][-1]
     assert form["form"] == COMPILED
     assert form["lengths"][0]["forward_seconds"] is None
     reason = "8: backend='inductor' raised: CppCompileError: no compiler"
     assert form["stopped"] == {"forward": reason, "step": reason}
-    assert "compiled dense: stopped at N = 8: backend" in run("bench", "softmax", *options).stdout
+    assert (
+        "compiled dense: stopped at N = 8: backend"
+        in run("bench", "linear_transformer", *options).stdout
+    )
 
 
 @pytest.mark.slow
