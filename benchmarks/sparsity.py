@@ -3,6 +3,7 @@
     python benchmarks/sparsity.py [--json] [--seconds 300]
     python benchmarks/sparsity.py --train softmax alibi        # a step at 65,536 tokens in tiles
     python benchmarks/sparsity.py --train all --lowering cpu   # of every spec, by its kernels
+    python benchmarks/sparsity.py --train all --tiles 4        # its memory, from the largest tiles alone
 
 Each figure is measured in a process of its own, after a call with fewer tokens: the seconds of the first and of the best later call, by how much the peak of memory rose, and the size of the result. Blocks are 128 x 128, one head, one thread.
 """
@@ -167,19 +168,46 @@ def beside_dense(name: str) -> dict[str, Any]:
     return {"first": first, "seconds": seconds["tiled"], "length": length, "faster": faster}
 
 
-def trained(name: str, lowering: str, length: int) -> dict[str, Any]:
-    """A training step of a whole spec: one head of 64, its own heads where it cannot have one."""
+def trained(name: str, lowering: str, length: int, count: int) -> dict[str, Any]:
+    """A training step of a whole spec: one head of 64, its own heads where it cannot have one.
+
+    count   how many tiles of each attend are run, the largest; 0: all
+    """
     import attnc
     import torch
     from attnc.runtime.examples import example
 
     torch.set_num_threads(1)
+    if count:
+        _take_largest(count)
     try:
         module = attnc.compile(name, d_model=64, heads=1, lowering=lowering)
     except attnc.SpecError:
         module = attnc.compile(name, d_model=64, lowering=lowering)
     call = example(module, length)
     return {**measured(lambda: _step_of(module(**call)), 0), "length": length}
+
+
+def _take_largest(count: int) -> None:
+    """Have attends run some of their tiles alone: one is held at a time, so the peak is that of all."""
+    from attnc.compiler.tiling.attend import TiledAttend
+    from attnc.compiler.tiling.layout import Span, Tile
+
+    def pairs(tile: Tile) -> int:
+        sizes = [
+            item.size if isinstance(item, Span) else item.size(-1)
+            for item in tile.keys
+            if item is not None
+        ]
+        return tile.rows.numel() * sum(sizes)
+
+    whole = TiledAttend.tiles
+
+    def largest(self: TiledAttend, *call: Any) -> list[Tile]:
+        found = whole(self, *call)
+        return found if len(found) <= count else sorted(found, key=pairs)[-count:]
+
+    TiledAttend.tiles = largest  # type: ignore[method-assign]
 
 
 def _step_of(made: Any) -> None:
@@ -234,6 +262,7 @@ def steps(chosen: argparse.Namespace) -> None:
 
     names = attnc.library() if chosen.train == ["all"] else chosen.train
     options = ("--lowering", chosen.lowering, "--tokens", str(chosen.tokens))
+    options += ("--tiles", str(chosen.tiles))
     figures = {}
     for name in names:
         figures[name] = in_process(name, chosen.seconds, *options)
@@ -253,10 +282,17 @@ def main() -> None:
     )
     parser.add_argument("--lowering", default="tiled", help="how the steps are taken")
     parser.add_argument("--tokens", type=int, default=65_536, help="tokens of a step")
+    parser.add_argument(
+        "--tiles", type=int, default=0, help="run so many tiles of each attend alone"
+    )
     chosen = parser.parse_args()
     if chosen.case:
         case = CASES.get(chosen.case)
-        found = case(chosen.case) if case else trained(chosen.case, chosen.lowering, chosen.tokens)
+        if case is None:
+            step = chosen.lowering, chosen.tokens, chosen.tiles
+            found = trained(chosen.case, *step)
+        else:
+            found = case(chosen.case)
         print(json.dumps(found))
         return
     if chosen.train:
