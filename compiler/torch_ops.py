@@ -83,6 +83,8 @@ def modulo(left: Any, right: Any) -> Any:
     if isinstance(right, Tensor) and not right.is_floating_point():
         zero = right == 0
         return torch.where(zero, left, left % torch.where(zero, 1, right))
+    if isinstance(right, Tensor):  # of a number by an array torch has no derivative
+        left = scalar(left, right)
     return left if isinstance(right, int) and right == 0 else left % right
 
 

@@ -60,6 +60,7 @@ ONCE_WRONG = {
     "bounds that cross": spec("clip(0.1 * i, dot(q, k), by_query)"),
     "learned bounds of features": spec("sum(clip(q, k, 1 + k))"),
     "remainders of reals": spec("dot(q, k) % 1.5 + dot(q, k) % -by_head + sum((q - k) % 1)"),
+    "remainders of a number": spec("1.5 % (abs(dot(q, k)) + 0.3)"),
     "quotients of reals": spec(
         "dot(q, k) + real(i - j) // (0.7 + h) + ceil_div(real(j - i), 2.3 + h)"
     ),
