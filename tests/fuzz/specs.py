@@ -45,7 +45,8 @@ NORMALIZERS = (
     "abs(s) + 1",
     "renormalize(s ** 2, j, eps=1e-2)",
     "renormalize(sigmoid(by_key) * exp(min(s, 2)), j)",
-    "exp(-abs(s)) / sum(exp(-abs(s)), over=j)",
+    # smaller exponentials may have a sum whose reciprocal is no number
+    "exp(-min(abs(s), 60)) / sum(exp(-min(abs(s), 60)), over=j)",
     "s / max(sum(abs(s), over=j), by_head ** 2 + 0.5)",
     "s / sqrt(sum(s ** 2, over=j) + by_query ** 2 + 0.1)",
     "relu(s) / (1 + sum(s, over=j) ** 2 + sum(softplus(s), over=j, where=s > 0))",

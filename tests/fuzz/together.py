@@ -21,7 +21,7 @@ from attnc.runtime.kernels.settings import settings
 _ENTRY = re.compile(r'extern "C" void (\w+)\(')
 _MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
 #: kernels in one source, and where the sanitizers make each long
-_FEW, _FEWER = 100, 6
+_FEW, _FEWER = 100, 20
 
 
 class Together:
