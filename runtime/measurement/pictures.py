@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from .forms import Form, Measured
 from .scaling import Scaling
 
 plt.switch_backend("agg")
-#: of the forms of a spec, so that lines that lie on each other can be told apart
+#: of forms, so that lines that lie on each other can be told apart
 MARKERS = "osD^vPX*<>"
+#: a scale over less than that has numbers between the powers of ten
+FEW = 300
 
 
 def growth_curves(found: Mapping[str, Scaling], path: Path) -> None:
@@ -34,21 +36,30 @@ def growth_curves(found: Mapping[str, Scaling], path: Path) -> None:
 
 
 def form_curves(found: Mapping[str, Sequence[Form]], path: Path) -> None:
-    """A line per form: time above memory, forward beside forward with backward; a pair of rows per spec."""
+    """Time above memory, forward beside forward with backward, for each spec.
+
+    A form has one colour and marker, whatever the spec.
+    """
     figure = plt.figure(figsize=(11, 7.2 * len(found)), layout="constrained")
     parts = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
+    names = dict.fromkeys(form.name for forms in found.values() for form in forms)
+    looks = {
+        name: (f"C{place % 10}", mark)
+        for place, (name, mark) in enumerate(zip(names, cycle(MARKERS), strict=False))
+    }
     for part, (name, forms) in zip(parts, found.items(), strict=True):
         part.suptitle(name, fontweight="bold")
-        _panels(part, forms)
+        _panels(part, forms, looks)
     _save(figure, path)
 
 
-def _panels(figure: Any, forms: Sequence[Form]) -> None:
+def _panels(figure: Any, forms: Sequence[Form], looks: Mapping[str, tuple[str, str]]) -> None:
     """Panels of a row have one scale, so that the backward can be read beside the forward."""
     (times, sizes) = panels = figure.subplots(2, 2, sharex=True, sharey="row")
-    for form, marker in zip(forms, cycle(MARKERS), strict=False):
+    for form in forms:
+        colour, marker = looks[form.name]
         for column, measured in enumerate((form.forward, form.step)):
-            marked = {"marker": marker, "markersize": 5, "linewidth": 1.5, "label": form.name}
+            marked = {"marker": marker, "markersize": 5, "color": colour, "label": form.name}
             milliseconds = {n: 1e3 * seconds for n, seconds in measured.medians().items()}
             _line(times[column], milliseconds, **marked)
             _line(sizes[column], _mebibytes(measured), **marked)
@@ -64,7 +75,7 @@ def _panels(figure: Any, forms: Sequence[Form]) -> None:
 
 
 def _line(axes: Any, values: Mapping[int, float], **marked: Any) -> None:
-    """A line, also of no points: each form has its colour in all panels."""
+    """A line, also of no points, for the legend."""
     axes.plot(list(values), list(values.values()), **marked)
 
 
@@ -74,7 +85,10 @@ def _as_powers(axes: Any, lengths: Sequence[int]) -> None:
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.minorticks_off()
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < FEW * low else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
 
 
