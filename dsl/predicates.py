@@ -111,6 +111,7 @@ class Translator:
         self.opaque: dict[Atom, Node] = {}
         self.int_cases: dict[int, tuple[Case, ...]] = {}
         self.formulas: dict[tuple[int, bool], Formula] = {}
+        self.reads: dict[Read, Node | None] = {}
         self.depth = 0
         self.steps = 0
 
@@ -253,6 +254,11 @@ class Translator:
 
     def moved(self, node: Read) -> Node | None:
         """The read as an expression in the index, if the argument is arithmetic on its axis."""
+        if node not in self.reads:
+            self.reads[node] = self._moved(node)
+        return self.reads[node]
+
+    def _moved(self, node: Read) -> Node | None:
         if isinstance(node.index, Index) and node.index.axis == node.axis:
             return node.arg
         foot = node.arg

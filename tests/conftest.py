@@ -8,8 +8,13 @@ from typing import TypeAlias
 
 import pytest
 from compilers import forget_loaded, fresh_environment
+from hypothesis import settings
 
 Golden: TypeAlias = Callable[[Path, str], None]
+
+# how long an example takes is the machine's affair
+settings.register_profile("timeless", deadline=None)
+settings.load_profile("timeless")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -247,7 +247,7 @@ coefficients = st.lists(st.integers(-3, 3), min_size=3, max_size=3)
 forms = st.tuples(coefficients, st.integers(-6, 6))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @given(st.lists(forms, max_size=5), st.lists(forms, max_size=2))
 def test_systems_agree_with_enumeration(
     at_most: list[tuple[list[int], int]], equal: list[tuple[list[int], int]]

@@ -129,13 +129,13 @@ def is_inside(span: Span) -> bool:
     return 0 <= span.start <= span.end <= len(span.source.text)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.integers(0, 2**32))
 def test_mutated_specs_are_answered(seed: int) -> None:
     check_answers(mutated(random.Random(seed)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32))
 def test_made_up_structures_are_answered(seed: int) -> None:
     rng = random.Random(seed)
@@ -146,7 +146,7 @@ def test_made_up_structures_are_answered(seed: int) -> None:
     check_answers("\n".join(["attnc: 1", "name: m", *lines]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=200))
 def test_any_text_is_answered(text: str) -> None:
     check_answers(text)

@@ -160,7 +160,7 @@ def containers(value: Any) -> Iterator[Any]:
 # What holds
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32))
 def test_loader_and_schema_accept_documents_of_the_shapes(seed: int) -> None:
     document = example(sections.SPEC, random.Random(seed))
@@ -168,7 +168,7 @@ def test_loader_and_schema_accept_documents_of_the_shapes(seed: int) -> None:
     assert structural_mistakes(json.dumps(document)) == set()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.integers(0, 2**32))
 def test_loader_and_schema_refuse_the_same_documents(seed: int) -> None:
     rng = random.Random(seed)
