@@ -20,7 +20,7 @@ from .scans import CHUNK, accumulated, prefix_product
 #: numbers of the features of a segment: what a core keeps close
 NUMBERS = 1 << 19
 #: so many numbers of features are kept for the backward; more are made again
-HELD = 1 << 22
+HELD = 1 << 23
 
 Segment: TypeAlias = tuple[int, int]
 Run: TypeAlias = Callable[..., Any]
