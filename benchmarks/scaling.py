@@ -99,8 +99,11 @@ def crossing(item: Found, other: Found | None) -> str:
     first = None
     for row in item["own"]["lengths"]:
         there = dense.get(row["length"])
-        if there is not None:
-            is_faster = all(row[key] < there[key] for key in ("forward_seconds", "step_seconds"))
+        if there is None:
+            continue
+        pairs = [(row.get(key), there.get(key)) for key in ("forward_seconds", "step_seconds")]
+        if all(None not in pair for pair in pairs):
+            is_faster = all(ours < theirs for ours, theirs in pairs)
             first = (first or row["length"]) if is_faster else None
     return str(first or "-")
 

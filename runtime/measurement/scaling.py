@@ -35,8 +35,9 @@ class Scaling:
         if self.dense is None:
             return None
         first = None
+        parts = [form.measured(part) for form in (self.own, self.dense) for part in PARTS]
         for length in self.dense.step.lengths:
-            if length in self.own.step.seconds:
+            if all(length in part.lengths for part in parts):
                 first = (first or length) if self._is_faster(length) else None
         return first
 
