@@ -68,7 +68,7 @@ inputs:
   pair_bias: {{type: real, over: [x, context]}}
   pair_flag: {{type: bool, over: [x, context]}}
   pair_count: {{type: int, over: [x, context]}}
-  jitter: {{type: real, over: x, dims: [d_value]}}
+  jitter: {{type: real, over: x, dims: [{result}]}}
 weights:
   u: {{shape: [h, d_head]}}
   c: {{shape: [d_head]}}
@@ -163,10 +163,16 @@ class Drawn:
             f"concat({part.result(f'y{n}', self.noise)}, over=h)"
             for n, part in enumerate(self.parts)
         )
-        header = HEADER.format(context="memory" if self.apart else "same", **self.shared)
+        context = "memory" if self.apart else "same"
+        header = HEADER.format(context=context, result=self.result, **self.shared)
         lines = [line for line in header.splitlines() if not _is_unread(line, attends)]
         kept = "\n".join(lines).replace("\ninputs:\nweights:", "\nweights:")
         return f"{kept}\n{attends}out: {results}\n"
+
+    @property
+    def result(self) -> str:
+        """The dim of an attend's features."""
+        return "d_head" if self.parts[0].value == "k" else "d_value"
 
     def numbers(self) -> int:
         """How many numbers of pairs and features there are."""
@@ -195,7 +201,7 @@ class Drawn:
             "pair_bias": _normal(generator, *pairs),
             "pair_flag": torch.rand(pairs, generator=generator) < rng.choice([0.02, 0.5, 0.98]),
             "pair_count": torch.randint(-2, 3, pairs, generator=generator),
-            "jitter": torch.ones((*size, self.dims["d_value"]), dtype=WIDE),
+            "jitter": torch.ones((*size, self.dims[self.result]), dtype=WIDE),
         }
         made |= {name: value for name, value in inputs.items() if f"  {name}: {{" in text}
         if self.padded:

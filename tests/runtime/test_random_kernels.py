@@ -128,9 +128,12 @@ def test_what_once_was_wrong_is_right() -> None:
     assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
 
 
-@pytest.mark.parametrize("normalize", dict.fromkeys(NORMALIZERS))
-def test_what_stands_for_cancellation_is_a_spec(normalize: str) -> None:
-    item = replace(spec("dot(q, k)", normalize=normalize), noise=1e-7)
+@pytest.mark.parametrize(
+    ("normalize", "value"),
+    [("softmax(s, j)", "k"), *((text, "v") for text in dict.fromkeys(NORMALIZERS))],
+)
+def test_what_stands_for_cancellation_is_a_spec(normalize: str, value: str) -> None:
+    item = replace(spec("dot(q, k)", normalize=normalize, value=value), noise=1e-7)
     api.check(source=Source("drawn", item.text), dims=item.dims).report.raise_errors()
 
 
