@@ -117,8 +117,14 @@ def _reached(node: Attend) -> list[Node]:
 
 
 def keys_of(node: Attend) -> frozenset[Axis]:
-    """The key axes that are met inside tiles."""
-    return frozenset({node.joint, *tiled_sources(node).values()}) | edges(node)
+    """The key axes that are met inside tiles; those of a fixed number, too, whose pairs are many."""
+    return frozenset({node.joint, *tiled_sources(node).values()}) | edges(node) | _fixed(node)
+
+
+def _fixed(node: Attend) -> frozenset[Axis]:
+    """The key axes of sources of a fixed number of keys, all of which every tile has."""
+    sources = (source for source in node.sources if source.at is None)
+    return frozenset(axis for source in sources for axis in source.axes if axis.size is not None)
 
 
 def is_outside(node: Node, query: Axis, keys: frozenset[Axis]) -> bool:
