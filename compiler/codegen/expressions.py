@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 
-from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce
+from ...dsl.core import Arg, Const, Contract, Kind, Map, Node, Reduce, operands
+from ...dsl.operators import COMPARISONS
 from .operators import TEXTS
 
 MOST_FACTORS = 8
 TYPES = {Kind.REAL: "real", Kind.INT: "whole", Kind.BOOL: "mask"}
+#: what jumps: the last bit of a number may decide
+JUMPS = frozenset(("floor", "ceil", "round", "sign", "int", "//", "%", "ceil_div", *COMPARISONS))
 
 
 class Code(str):
@@ -21,6 +25,9 @@ class Code(str):
 class Statements:
     """Writes each node of an expression once, as `const real v3 = ..;`.
 
+    Each step of what decides a jump is rounded by itself, as in torch: `floor(real(i - j) / 6 + 0.5)`
+    is another number where -3 / 6 is a product with 1 / 6 that is added before it is rounded.
+
     leaf   the text of what is read; None where the node is to be written here
     """
 
@@ -28,13 +35,31 @@ class Statements:
         self.leaf, self.prefix = leaf, prefix
         self.names: dict[Node, str] = {}
         self.lines: list[str] = []
+        self.numbers = count()
+        #: nodes that have been looked at for jumps, and what decides one
+        self.known: set[Node] = set()
+        self.decisive: set[Node] = set()
 
     def value(self, node: Node) -> str:
         """The name that holds a node."""
+        if node not in self.known:
+            self._look(node)
         if node not in self.names:
             found = self.leaf(node)
             self.names[node] = self._kept(node, self._written(node) if found is None else found)
         return self.names[node]
+
+    def _look(self, root: Node) -> None:
+        """Find what decides jumps inside of a node; what was written otherwise is written again."""
+        for node in _inside(root):
+            if node in self.known:
+                continue
+            self.known.add(node)
+            if isinstance(node, Map) and node.op in JUMPS:
+                reals = {item for arg in node.args for item in _inside(arg) if _is_arithmetic(item)}
+                for item in reals - self.decisive:
+                    self.names.pop(item, None)
+                self.decisive |= reals
 
     def summand(self, term: Node) -> str:
         """What a term sums over features, at one of them."""
@@ -49,7 +74,7 @@ class Statements:
         return Code("\n".join(self.lines))
 
     def _kept(self, node: Node, text: str) -> str:
-        name = f"{self.prefix}{len(self.names)}"
+        name = f"{self.prefix}{next(self.numbers)}"
         self.lines.append(f"const {self.type_of(node)} {name} = {text};")
         return name
 
@@ -75,13 +100,17 @@ class Statements:
             _cast(name, kind, common)
             for name, kind in zip(names[first:], kinds[first:], strict=True)
         ]
+        decides = node in self.decisive
         if node.op == "**" and (count := small_power(node)) is not None:
-            return " * ".join([names[0]] * count) if count else _one(common)
-        if node.op == "/" and isinstance(node.args[1], Const) and node.args[1].value:
-            return f"({names[0]} * {number(1.0 / float(node.args[1].value))})"
+            made = " * ".join([names[0]] * count) if count else _one(common)
+            return f"alone({made})" if decides else made
+        by = node.args[1] if node.op == "/" else None
+        if isinstance(by, Const) and by.value and not decides:
+            return f"({names[0]} * {number(1.0 / float(by.value))})"
         row = TEXTS[node.op]
         text = {Kind.REAL: row.real, Kind.INT: row.whole, Kind.BOOL: row.mask}[common]
-        return text.format(*names)
+        made = text.format(*names)
+        return f"alone({made})" if decides and node.op == "*" else made
 
 
 class Spans(Statements):
@@ -104,6 +133,23 @@ class Spans(Statements):
         made = text.format(*names)
         exact = node.type.kind is not Kind.REAL or node.op in _EXACT
         return made if exact else f"wide({made})"
+
+
+def _inside(root: Node) -> Iterator[Node]:
+    """What a node is made of, down to what is made outside of the pairs."""
+    seen: set[Node] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            if not isinstance(node, Arg):
+                stack.extend(operands(node))
+
+
+def _is_arithmetic(node: Node) -> bool:
+    return isinstance(node, Map) and node.type.kind is Kind.REAL
 
 
 #: what floats compute without rounding

@@ -68,3 +68,27 @@ def test_functions_of_distances_are_found(
     monkeypatch.setattr("attnc.compiler.matching.choice.MATCHERS", (("cpu", match),))
     core(name, "cpu").prepare()
     assert set(found) == {count}
+
+
+#: where the last bit of a number of a pair decides: ties, that a fused multiply-add would break
+TIES = (
+    "real(int(floor(real(i - j) / 6 + 0.5)))",
+    "real(real(i - j) * 0.1 >= real(j) * 0.3 - 0.5)",
+    "floor(sharp * real(i - j) + 0.3 * real(i + j) + 0.5)",
+    "round(real(i * j) / 7 - 0.5 * real(j)) + real(i * j) / 7",
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("score", TIES)
+def test_what_decides_a_jump_is_rounded_step_by_step(score: str) -> None:
+    spec = attnc.loads(
+        "attnc: 1\nname: ties\nextends: softmax\ncontext: same\n"
+        f"weights: {{sharp: {{shape: [], init: 0.7}}}}\nscore: super + {score} / 50\n"
+    )
+    modules = [
+        attnc.compile(spec, entry="qkv", lowering=lowering, d_model=10, heads=HEADS)
+        for lowering in ("cpu", "dense")
+    ]
+    for ours, other in zip(*(made(module, 3) for module in modules), strict=True):
+        torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-4)

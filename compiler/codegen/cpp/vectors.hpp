@@ -51,6 +51,18 @@ INLINE mask lane_numbers() {
 
 static const float INF = std::numeric_limits<float>::infinity();
 
+// A number that is rounded by itself: no product is added before it is.
+INLINE real alone(real x) {
+#if defined(__x86_64__) || defined(__i386__)
+  asm("" : "+v"(x));
+#elif defined(__aarch64__) || defined(__arm__)
+  asm("" : "+w"(x));
+#else
+  asm("" : "+m"(x));
+#endif
+  return x;
+}
+
 INLINE real all(float x) { return x - (real){}; }
 INLINE whole whole_all(int64_t x) { return x - (whole){}; }
 INLINE mask mask_all(bool x) { return (x ? -1 : 0) - (mask){}; }
