@@ -103,14 +103,14 @@ class Statements:
         decides = node in self.decisive
         if node.op == "**" and (count := small_power(node)) is not None:
             made = " * ".join([names[0]] * count) if count else _one(common)
-            return f"alone({made})" if decides else made
+            return f"by_itself({made})" if decides else made
         by = node.args[1] if node.op == "/" else None
         if isinstance(by, Const) and by.value and not decides:
             return f"({names[0]} * {number(1.0 / float(by.value))})"
         row = TEXTS[node.op]
         text = {Kind.REAL: row.real, Kind.INT: row.whole, Kind.BOOL: row.mask}[common]
         made = text.format(*names)
-        return f"alone({made})" if decides and node.op == "*" else made
+        return f"by_itself({made})" if decides and node.op == "*" else made
 
 
 class Spans(Statements):

@@ -52,7 +52,7 @@ INLINE mask lane_numbers() {
 static const float INF = std::numeric_limits<float>::infinity();
 
 // A number that is rounded by itself: no product is added before it is.
-INLINE real alone(real x) {
+INLINE real by_itself(real x) {
 #if defined(__x86_64__) || defined(__i386__)
   asm("" : "+v"(x));
 #elif defined(__aarch64__) || defined(__arm__)
