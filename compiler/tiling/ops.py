@@ -56,8 +56,9 @@ def tiled(
     autocast: torch.dtype | None,
 ) -> list[Tensor]:
     """The results of an attend in tiles."""
+    args = _joined([item.detach() for item in arrays], numbers, places)
     with torch.no_grad(), _computing(arrays[0], autocast):
-        made = KNOWN[key].in_tiles(_joined(arrays, numbers, places))
+        made = KNOWN[key].in_tiles(args)
     return [item.contiguous() for item in made]
 
 
