@@ -83,6 +83,8 @@ class FlexAttend(nn.Module):
             before, lengths, made = self._last
             if lengths == sizes and all(map(_is_same, before, values)):
                 return made
+        # of their own: what the caller gave may be written to before the next call
+        values = tuple(item.clone() if isinstance(item, Tensor) else item for item in values)
         real = like.dtype
         runs = classify(mask.program, values, *sizes, (128, 128), exact=mask.is_plain, real=real)
         made = block_mask(mask.program, values, runs, real).to(like.device)

@@ -125,6 +125,10 @@ def test_the_blocks_of_a_mask_are_kept_while_it_reads_the_same() -> None:
         assert step._last is not None
         return step._last[-1]
 
+    written = torch.arange(300)[None] // 64
+    before = blocks(written)
+    written //= 2
+    assert blocks(written) is not before
     first = blocks(torch.arange(300)[None] // 128)
     assert blocks(torch.arange(300)[None] // 128) is first
     assert blocks(torch.arange(300)[None] // 64) is not first
