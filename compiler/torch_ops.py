@@ -113,10 +113,21 @@ def maximum(left: Any, right: Any) -> Any:
     if isinstance(left, Tensor) and isinstance(right, Tensor):
         return torch.maximum(left, right)
     if isinstance(left, Tensor):
-        return left.clamp(min=right)
+        return _at_least(left, right)
     if isinstance(right, Tensor):
-        return right.clamp(min=left)
+        return _at_least(right, left)
     return torch.sym_max(left, right)
+
+
+def _at_least(value: Tensor, low: Any) -> Tensor:
+    """The larger of two, the second a number.
+
+    Places that are clamped to 0 or 1 and then divided, as by a view, are none for inductor: it asks for
+    the range of its loop's variable where it knows of none, `vr must not be None` (torch 2.11 to 2.13).
+    """
+    if torch.compiler.is_compiling() and not value.is_floating_point():
+        return torch.where(value > low, value, low)
+    return value.clamp(min=low)
 
 
 def minimum(left: Any, right: Any) -> Any:
@@ -257,7 +268,7 @@ def take(table: Tensor, index: Tensor, checked: bool) -> Tensor:
     if not checked:
         return table[index]
     last = table.shape[0] - 1
-    found = table[index.clamp(0, last)]
+    found = table[clip(index, 0, last)]
     there = ((index >= 0) & (index <= last)).reshape(index.shape + (1,) * (table.dim() - 1))
     return torch.where(there, found, torch.zeros((), dtype=found.dtype, device=found.device))
 
@@ -272,25 +283,33 @@ def take_along(value: Tensor, index: Tensor, dim: int, checked: bool) -> Tensor:
         # one more row of zeros is cheaper than zeros put into what is read
         value = torch.cat([value, torch.zeros_like(value.narrow(dim, 0, 1))], dim)
         return _along(value, index.where(there, last + 1), dim)
-    found = _along(value, index.clamp(0, last), dim)
+    found = _along(value, clip(index, 0, last), dim)
     return torch.where(there, found, torch.zeros((), dtype=found.dtype, device=found.device))
 
 
 def _along(value: Tensor, index: Tensor, dim: int) -> Tensor:
-    """torch.take_along_dim; where whole rows are read, by one index for each of them."""
+    """What is at places that are there; where whole rows are read, by one index for each of them."""
     outer, inner = value.shape[:dim], value.shape[dim + 1 :]
     rows = value.is_floating_point() and math.prod(inner) > 1 and math.prod(value.shape) > 0
     if not rows or any(size != 1 for size in index.shape[dim + 1 :]):
-        return torch.take_along_dim(value, index, dim)
+        return _gathered(value, index, dim)
     index = index.flatten(dim)
     if any(size not in (1, own) for size, own in zip(index.shape, outer, strict=False)):
-        return torch.take_along_dim(value, index.unflatten(dim, (-1, *(1,) * len(inner))), dim)
+        return _gathered(value, index.unflatten(dim, (-1, *(1,) * len(inner))), dim)
     count = math.prod(outer)
     first = torch.arange(0, count * value.shape[dim], value.shape[dim], device=index.device)
     places = index + first.reshape(*outer, 1)
     table = value.reshape(count * value.shape[dim], -1)
     found: Tensor = torch.nn.functional.embedding(places, table).unflatten(-1, inner)
     return found
+
+
+def _gathered(value: Tensor, index: Tensor, dim: int) -> Tensor:
+    """torch.take_along_dim, which would wrap places that are below 0 by another operation."""
+    both = [torch.broadcast_shapes(value.shape[:dim], index.shape[:dim])]
+    both.append(torch.broadcast_shapes(value.shape[dim + 1 :], index.shape[dim + 1 :]))
+    spread = value.expand(*both[0], value.shape[dim], *both[1])
+    return spread.gather(dim, index.expand(*both[0], index.shape[dim], *both[1]))
 
 
 def expand_heads(value: Tensor, heads: int, dim: int) -> Tensor:
@@ -342,8 +361,8 @@ def sort_order(keys: Sequence[Tensor]) -> Tensor:
     keys = torch.broadcast_tensors(*keys)
     order = torch.argsort(keys[-1].detach(), dim=-1, stable=True)
     for key in reversed(keys[:-1]):
-        moved = torch.take_along_dim(key.detach(), order, -1)
-        order = torch.take_along_dim(order, torch.argsort(moved, dim=-1, stable=True), -1)
+        moved = key.detach().gather(-1, order)
+        order = order.gather(-1, torch.argsort(moved, dim=-1, stable=True))
     return order
 
 

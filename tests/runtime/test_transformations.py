@@ -163,6 +163,28 @@ def test_compiled_modules_recompile_for_no_new_length() -> None:
     assert counter.frame_count <= 2
 
 
+CLAMPED = """attnc: 1
+name: clamped
+extends: softmax
+weights:
+  rel: {shape: [h, 9]}
+  pair: {shape: [3, d_head]}
+project:
+  far: linear(x, to=[h, 3])
+let:
+  near: dot(q, k + pair[max(1, j - i) // 8 % 3]) + far[clip(i - j, 0, 2)]
+score: near + rel[max(i - j, 0) // 8]
+"""
+
+
+def test_inductor_takes_places_that_are_clamped_and_divided() -> None:
+    spec = attnc.loads(CLAMPED)
+    module = attnc.compile(spec, d_model=16, heads=2, lowering="dense").eval()
+    torch._dynamo.reset()
+    x = torch.randn(2, 64, 16)
+    torch.testing.assert_close(torch.compile(module, fullgraph=True)(x), module(x))
+
+
 def test_a_shard_of_heads_computes_its_part() -> None:
     """Tensor parallel by hand: rows of q, k, v and columns of out, per-head weights sliced."""
     whole = attnc.compile("alibi", d_model=16, heads=4).double().eval()
