@@ -7,12 +7,13 @@ from pathlib import Path
 
 import fuzz.campaign
 import pytest
+import torch
 from attnc.compiler.matching.fused import OPERATORS
 from attnc.dsl import api
 from attnc.dsl.core import Attend, Map, walk
 from attnc.dsl.source import Source
 from compilers import needs_compiler
-from fuzz.compare import Verdict, judged, verdicts
+from fuzz.compare import Limit, Run, Verdict, judged, verdicts
 from fuzz.numbers import PAIRS
 from fuzz.specs import NORMALIZERS, STRIDE, Drawn, Part, drawn
 
@@ -135,6 +136,18 @@ def test_what_once_was_wrong_is_right() -> None:
 def test_what_stands_for_cancellation_is_a_spec(normalize: str, value: str) -> None:
     item = replace(spec("dot(q, k)", normalize=normalize, value=value), noise=1e-7)
     api.check(source=Source("drawn", item.text), dims=item.dims).report.raise_errors()
+
+
+@pytest.mark.parametrize(("error", "is_excused"), [(2e-5, True), (1e-3, False)])
+def test_inductor_may_round_sums_that_cancel_and_no_more(error: float, is_excused: bool) -> None:
+    item = drawn(300025)
+    run = Run(replace(item, parts=(Part("dot(q, k)", "true", "softmax(s, j)"),)), ())
+    limits = [Limit(truth) for truth in run.by(run.plain, run.leaves, torch.float64)]
+    run.widen(limits)
+    place = run.names.index("w:by_head")
+    made = limits[place].truth + error
+    assert limits[place].excess(made)
+    assert (run.widened_by_chains(limits)[place].excess(made) == "") == is_excused
 
 
 def test_a_failure_is_made_small_as_the_same_failure() -> None:
