@@ -14,6 +14,7 @@ from ..dsl.core import (
     Axis,
     Const,
     Contract,
+    Distances,
     Index,
     Kind,
     KvHead,
@@ -130,6 +131,9 @@ def _walk(count: _Count, program: Program) -> None:
     repeats = _repeats(count, nodes)
     names = {node: name for name, node in program.spec.bindings.items()}
     for node in nodes:
+        if isinstance(node, Distances):
+            ends = node.query.type.axes | node.key.type.axes
+            count.lengths[node.axis.name] = sum(map(count.size, ends))
         if isinstance(node, Use):
             _use(count, node)
         elif not isinstance(node, _LEAVES) and type(node).__name__ != "Arg":

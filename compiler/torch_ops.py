@@ -62,6 +62,27 @@ def positions(like: Tensor, length: int, start: int | Tensor = 0) -> Tensor:
     return start if start.dim() == 2 else start[:, None] + places
 
 
+def distances(
+    like: Tensor, queries: int, keys: int, first: int | Tensor = 0, first_key: int | Tensor = 0
+) -> Tensor:
+    """How far queries are behind keys, from the first key and the last query on; int64.
+
+    first, first_key   the positions of the first query and key
+    """
+    return positions(like, queries + keys).neg() + (first - first_key + queries - 1)
+
+
+def apart(rows: Tensor, keys: Tensor) -> Tensor:
+    """Places of pairs among the distances that some rows and keys have.
+
+    rows, keys   places (.., N) and (.., M); result (.., N, M)
+    """
+    if rows.numel() and keys.numel():
+        rows = rows.amax(-1, keepdim=True) - rows
+        keys = keys - keys.amin(-1, keepdim=True)
+    return rows[..., :, None] + keys[..., None, :]
+
+
 def floor_divide(left: Any, right: Any) -> Any:
     """floor(a / b), for ints too; of ints 0 where b is 0. Gradients through it are 0."""
     if isinstance(right, Tensor) and not right.is_floating_point():

@@ -26,15 +26,15 @@ class Kind(Enum):
     REAL = "real"
 
 
-Role = Literal["batch", "head", "group", "user", "token", "joint"]
+Role = Literal["batch", "head", "group", "user", "token", "joint", "distance"]
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
     """A named index axis.
 
-    role   batch `b`, head `h`, group `g` (key/value heads), user axes, token sets, and the
-           joint key axis of an attend with several sources
+    role   batch `b`, head `h`, group `g` (key/value heads), user axes, token sets, the joint
+           key axis of an attend with several sources, and how far a query and a key are apart
     rank   layout order: arrays keep their axes sorted by rank, feature dims last
     size   static size, or None where only the call knows it (b and token sets)
     base   the token set whose tokens the axis runs over (`order` for the key axis `order'`)
@@ -515,6 +515,29 @@ class Arg(Node):
     """
 
     value: Node
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Distances(Node):
+    """How far queries are behind keys: one number for all pairs of a difference.
+
+    Of N queries and M keys, query n and key m have place N - 1 - n + m of `axis`, which has N + M.
+    query, key: what counts their tokens, positions or indices.
+    """
+
+    axis: Axis
+    query: Node
+    key: Node
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class AtDistance(Node):
+    """arg with `axis`, of the distances of queries and keys, replaced by these two."""
+
+    arg: Node
+    axis: Axis
+    query: Axis
+    key: Axis
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -129,6 +129,8 @@ class Backward(Writer):
                 at = f"row_unit * rows_all * {width}"
             case "pair":
                 at = "key_unit * N * keys_all"
+            case "apart":
+                at = f"row_unit * {item.width} * size_{k} + FRONT + N - 1"
             case _:
                 at = f"row_unit * {item.width}"
         found = [f"float* const grad_{k} = (float*)grads[{k}] + {at};"]
@@ -272,6 +274,8 @@ class Backward(Writer):
             return f"queries_{k}[r] += {part};"
         if item.leaf.domain == "head":
             return f"some_{k}[0] += {part};"
+        if item.leaf.domain == "apart":
+            return item.added_apart(part)
         row = "(first + r) * keys_all + " if item.leaf.domain == "pair" else ""
         return _added(f"grad_{k} + {row}{KEY}", part)
 
@@ -343,6 +347,8 @@ class Backward(Writer):
             case "key":
                 at = f"keys_{k} + (n * {width} + d) * LANES + c * WIDTH"
                 return "", _added(at, part), ""
+            case "apart":
+                return "", item.added_apart(part), ""
         return "", f"some_{k}[d] += {part};", ""
 
     def group_starts(self, item: Held) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 
-from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce, Type, operands
+from ...dsl.core import AtDistance, Const, Contract, Kind, Map, Node, Reduce, Type, operands
 from ...dsl.elaborate.typing import pointwise as at
 
 Rule = Callable[..., tuple[Node | None, ...]]
@@ -25,9 +25,9 @@ def flow(seeds: Mapping[Node, Node], wanted: Collection[Node]) -> dict[Node, Nod
     totals: dict[Node, Node] = dict(seeds)
     for node in reversed(_order(list(seeds), wanted)):
         total = totals.get(node)
-        if total is None or node in wanted or not isinstance(node, Map):
+        if total is None or node in wanted or not isinstance(node, Map | AtDistance):
             continue
-        for arg, part in zip(node.args, _parts(node, total), strict=True):
+        for arg, part in zip(operands(node), _parts(node, total), strict=True):
             if part is None or arg.type.kind is not Kind.REAL:
                 continue
             known = totals.get(arg)
@@ -47,13 +47,15 @@ def _order(roots: list[Node], wanted: Collection[Node]) -> list[Node]:
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            if isinstance(node, Map) and node not in wanted:
+            if isinstance(node, Map | AtDistance) and node not in wanted:
                 stack.extend((arg, False) for arg in operands(node))
     return list(found)
 
 
-def _parts(node: Map, total: Node) -> tuple[Node | None, ...]:
+def _parts(node: Map | AtDistance, total: Node) -> tuple[Node | None, ...]:
     """The share of each operand in the cotangent of a node."""
+    if isinstance(node, AtDistance):
+        return (total,)
     rule = RULES.get(node.op)
     if rule is None:
         return (None,) * len(node.args)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import count
 
-from ...dsl.core import Arg, Const, Contract, Kind, Map, Node, Reduce, operands
+from ...dsl.core import Arg, AtDistance, Const, Contract, Kind, Map, Node, Reduce, operands
 from ...dsl.operators import COMPARISONS
 from .operators import TEXTS
 
@@ -85,6 +85,8 @@ class Statements:
     def _written(self, node: Node) -> str:
         if isinstance(node, Const):
             return constant(node)
+        if isinstance(node, AtDistance):
+            return self.value(node.arg)
         assert isinstance(node, Map)
         return self._map(node)
 

@@ -158,7 +158,7 @@ class Forward(Writer):
                 if item.in_mask:
                     found.append(spans_pointer(item))
                 return found
-            case "row":
+            case "row" | "apart":
                 return []
         return [f"const {item.stored}* const x{k} = a{k}.of(b, h);"]
 

@@ -88,6 +88,8 @@ class Held:
                 return f"load(x{k} + {index} * LANES + c * WIDTH)"
             case "pair":
                 return f"pairs(x{k} + (first + r) * a{k}.by_row + {KEY}, M - {KEY})"
+            case "apart":
+                return f"load({self.apart(f'x{k}')})"
         return f"{spread}(x{k}[0])"
 
     def of_row(self) -> str:
@@ -105,7 +107,20 @@ class Held:
                 return f"all(x{k}[r * {padded(self.width)} + d])"
             case "key":
                 return f"load(x{k} + ({index} * {self.width} + d) * LANES + c * WIDTH)"
+            case "apart":
+                return f"load({self.apart(f'x{k} + d * size_{k}')})"
         return f"all(x{k}[d])"
+
+    @staticmethod
+    def apart(start: str) -> str:
+        """Where the distances of WIDTH pairs stand."""
+        return f"{start} - first - r + {KEY}"
+
+    def added_apart(self, part: str) -> str:
+        """Add the cotangents of WIDTH pairs to those of their distances; of a vector at feature `d`."""
+        k = self.place
+        at = self.apart(f"grad_{k} + d * size_{k}" if self.is_vector else f"grad_{k}")
+        return f"store({at}, load({at}) + {part});"
 
     def gathered(self, index: str) -> str:
         """The start of a call that reads a table, one for all tokens or one for each."""

@@ -168,6 +168,8 @@ def _put(item: Held, part: str, number: Callable[[Held, str], str]) -> str:
     if item.leaf.domain == "key":
         at = f"keys_{k} + (n * {width} + d) * LANES + c * WIDTH"
         return f"store({at}, load({at}) + {part});"
+    if item.leaf.domain == "apart":
+        return item.added_apart(part)
     return f"{'total' if item.leaf.domain == 'row' else 'some'}_{k}[d] += {part};"
 
 

@@ -62,6 +62,31 @@ def spans_pointer(item: Held) -> str:
     return f"const Span* const spans_{k} = s{k}.of(a{k}.slot(b, h, H));"
 
 
+def apart_pack(item: Held) -> str:
+    """Memory for what is read by distance: feature by feature, those of one query side by side."""
+    return _APART_PACK.format(k=item.place, width=item.width)
+
+
+def apart_fill(item: Held) -> str:
+    """Put it there; before a barrier."""
+    return _APART_FILL.format(k=item.place, width=item.width)
+
+
+def apart_pointer(item: Held) -> str:
+    """That of a head, at the first query and the first key."""
+    k = item.place
+    return f"const float* const x{k} = p{k}.of(a{k}.slot(b, h, H)) + FRONT + N - 1;"
+
+
+_APART_PACK = """const long size_{k} = apart_size(N, M);
+const Pack<float> p{k}(a{k}.slots(B, H), {width} * size_{k});"""
+_APART_FILL = """#pragma omp for nowait
+for (long u = 0; u < a{k}.slots(B, H) * (size_{k} / WIDTH); ++u) {{
+  const long slot = u / (size_{k} / WIDTH), place = u % (size_{k} / WIDTH) * WIDTH;
+  by_place(p{k}.of(slot), size_{k}, a{k}.of_slot(slot, H), a{k}.by_key, {width}, place, N + M);
+}}"""
+
+
 def lines_of(texts: Iterable[str]) -> Code:
     """What is not empty, line by line."""
     return Code("\n".join(text for text in texts if text))

@@ -14,7 +14,15 @@ from .expressions import Code, Spans, Statements, number
 from .leaves import KEY, Held, held, is_product, query_side
 from .networks import Network
 from .pairs import Pairs
-from .text import MORE_HEADERS, environment, lines_of, prelude
+from .text import (
+    MORE_HEADERS,
+    apart_fill,
+    apart_pack,
+    apart_pointer,
+    environment,
+    lines_of,
+    prelude,
+)
 
 #: operators of an instruction or two
 _LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
@@ -58,6 +66,7 @@ class Writer:
     def blocks(self) -> dict[str, Any]:
         """What the template is filled with."""
         rows = [item for item in self.held if item.leaf.domain == "row"]
+        apart = [item for item in self.held if item.leaf.domain == "apart"]
         prior = self.match.prior
         return {
             "value": self.held[0].leaf,
@@ -75,10 +84,16 @@ class Writer:
             "row_loads": lines_of(
                 (*(item.load_rows() for item in rows), *map(self.sum_rows, self.fractions))
             ),
-            "distances": lines_of(item.declared() for item in self.distances.values()),
-            "distance_fills": lines_of(item.fill() for item in self.distances.values()),
+            "distances": lines_of(
+                (*(item.declared() for item in self.distances.values()), *map(apart_pack, apart))
+            ),
+            "distance_fills": lines_of(
+                (*(item.fill() for item in self.distances.values()), *map(apart_fill, apart))
+            ),
             "distance_rooms": lines_of(item.room() for item in self.distances.values()),
-            "distance_pointers": lines_of(item.pointer() for item in self.distances.values()),
+            "distance_pointers": lines_of(
+                (*(item.pointer() for item in self.distances.values()), *map(apart_pointer, apart))
+            ),
             "distance_pairs": lines_of(item.pairs() for item in self.distances.values()),
             "classify": self.classify(),
             "visible": self.visible(),

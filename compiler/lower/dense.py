@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from ...dsl.core import (
     Arg,
+    AtDistance,
     Attend,
     Axis,
     AxisToDim,
@@ -20,6 +21,7 @@ from ...dsl.core import (
     Const,
     Contract,
     DimToAxis,
+    Distances,
     Draw,
     Dropout,
     Eye,
@@ -164,6 +166,8 @@ _HANDLERS: dict[type, Callable[..., Value]] = {
     Position: leaves.position,
     KvHead: leaves.kv_head,
     Length: leaves.length,
+    Distances: leaves.distances,
+    AtDistance: reading.at_distance,
     Valid: leaves.valid,
     Fill: leaves.fill,
     Range: leaves.range_dim,

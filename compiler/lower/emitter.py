@@ -116,7 +116,7 @@ class Emitter(ABC):
     def know(self, axes: Sequence[Axis], node: fx.Node) -> None:
         """Remember from which tensor the size of each axis can be read."""
         for place, axis in enumerate(axes):
-            if axis.role in ("batch", "head", "group", "token"):
+            if axis.role in ("batch", "head", "group", "token", "distance"):
                 self.sizes.setdefault(axis.base, (node, place))
 
     def size(self, axis: Axis) -> Any:

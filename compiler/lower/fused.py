@@ -102,7 +102,8 @@ def _argument(leaf: Leaf, value: Value, found: Match) -> Argument:
     own = [-1 if axis == leaf.along else place(axis) for axis in _fixed(found.node)]
 
     along = -1 if leaf.along is None else place(leaf.along)
-    axes = (roles.get("batch", -1), head, *own, place(found.query), place(found.key))
+    key = next((axis for axis in value.axes if axis.role == "distance"), found.key)
+    axes = (roles.get("batch", -1), head, *own, place(found.query), place(key))
     real = leaf.node.type.kind is Kind.REAL
     return Argument(leaf.domain, axes, along, leaf.width, real, _learns(leaf.node))
 

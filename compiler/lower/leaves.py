@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ...dsl.core import (
     Arg,
     Const,
+    Distances,
     Eye,
     Fill,
     Index,
@@ -78,6 +79,16 @@ def index(e: Dense, node: Index) -> Value:
 def position(e: Dense, node: Position) -> Value:
     """Global positions along x, context or h."""
     return e.position(node.axis)
+
+
+def distances(e: Dense, node: Distances) -> Value:
+    """How far queries are behind keys, one number for all pairs of a difference."""
+    ends = (node.query, node.key)
+    sizes = [e.size(axis) for end in ends for axis in end.type.axes]
+    starts = [e.offset(end.axis) if isinstance(end, Position) else 0 for end in ends]
+    made = e.call(ops.distances, e.like(), *sizes, *starts)
+    e.know((node.axis,), made)
+    return Value(made, (node.axis,))
 
 
 def length(e: Dense, node: Length) -> Value:

@@ -6,7 +6,7 @@ import operator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...dsl.core import Axis, Const, Index, KvHead, Map, Node, Range, Read, ReadDim
+from ...dsl.core import AtDistance, Axis, Const, Index, KvHead, Map, Node, Range, Read, ReadDim
 from ...dsl.intervals import bounds
 from .. import torch_ops as ops
 from .emitter import Value, by_rank
@@ -118,6 +118,19 @@ def read_at(e: Dense, arg: Value, axis: Axis, index: Value, checked: bool) -> Va
     made = e.call(ops.take_along, moved, at, len(rest), checked)
     made = unflattened(e, made, len(rest), fresh)
     return e.arrange(made, (*rest, *fresh), arg.dims, arg.wide)
+
+
+def at_distance(e: Dense, node: AtDistance) -> Value:
+    """The argument read at the distance of each pair."""
+    arg = e.lower(node.arg)
+    rows, keys = e.index(node.query), e.index(node.key)
+    outer = by_rank(axis for axis in (*rows.axes, *keys.axes) if axis not in (node.query, node.key))
+    found = [
+        ordered(e, value, (*(axis for axis in outer if axis in value.axes), axis))
+        for value, axis in ((rows, node.query), (keys, node.key))
+    ]
+    places = e.arrange(e.call(ops.apart, *found), (*outer, node.query, node.key), 0)
+    return read_at(e, arg, node.axis, places, checked=False)
 
 
 def _first_of_run(index: Node) -> int | None:

@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from ...dsl.core import (
+    AtDistance,
     Attend,
     AttendSource,
     Axis,
@@ -70,6 +71,7 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
         _orders(tile),
         _listed(node),
         _names(_beside(node)),
+        _distances(node),
         _width(node),
         not (orders_keys(node) or shares_keys(node)),
         len(tile.sources) == len(node.sources),
@@ -102,6 +104,12 @@ def _beside(node: Attend) -> tuple[Axis, ...]:
         if axis.role == "token" and axis.size is None and axis not in known
     }
     return by_rank(found)
+
+
+def _distances(node: Attend) -> tuple[tuple[str, str], ...]:
+    """The axes of distances of queries and keys, each with that of its keys."""
+    found = {item.axis: item.key for item in inside(node) if isinstance(item, AtDistance)}
+    return tuple((axis.name, key.name) for axis, key in found.items())
 
 
 def _width(node: Attend) -> int:
@@ -182,7 +190,8 @@ class _Tile(Dense):
 
     def within(self, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
         """The axes of an argument inside a tile."""
-        return by_rank((*axes, BLOCK)) if self.tiled & set(axes) else axes
+        apart = any(axis.role == "distance" for axis in axes)
+        return by_rank((*axes, BLOCK)) if apart or self.tiled & set(axes) else axes
 
     def input(self, key: Node | str) -> Input:
         """How an argument goes into a tile."""

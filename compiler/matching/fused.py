@@ -13,6 +13,7 @@ from typing import Literal as Choice
 
 from ...dsl.core import (
     Arg,
+    AtDistance,
     Attend,
     Axis,
     ConcatDims,
@@ -37,8 +38,8 @@ from ..program import Program
 from .refusal import Refusal, whole_rows
 from .weights import Divisor, Prior, Weights, weights_of
 
-#: which tokens an array depends on
-Domain = Choice["head", "row", "key", "pair"]
+#: which tokens an array depends on; apart: how far a query and a key are from each other
+Domain = Choice["head", "row", "key", "pair", "apart"]
 #: operators that kernels compute
 OPERATORS = frozenset(
     "neg + - * / // % ** < <= > >= == != not and or where min max clip exp expm1 log log1p sqrt abs "
@@ -140,7 +141,7 @@ class Match:
     @property
     def differs_by_query(self) -> bool:
         """Whether the weights of two queries may differ."""
-        return any(leaf.domain in ("row", "pair") for leaf in self.leaves[1:])
+        return any(leaf.domain in ("row", "pair", "apart") for leaf in self.leaves[1:])
 
     def leaf(self, node: Node) -> Leaf | None:
         """The leaf that a node is, if it is one; of an array that is there twice the score's."""
@@ -280,6 +281,8 @@ class _Matcher:
                 raise _Unfit(Refusal("a table is read inside of a sum over features", node))
             case ReadDim() | Read():
                 self._table(node)
+            case AtDistance(arg=arg):
+                self._scalar(arg, feature)
             case Contract() | Reduce() if not feature:
                 self._term(node)
             case Contract(left_dims=(1,), right_dims=(0,)) if isinstance(node.left, Arg | Param):
@@ -330,7 +333,8 @@ class _Matcher:
                 raise _Unfit(Refusal("a table is read as a vector too", at))
             return self.leaves[node]
         axes = node.type.axes
-        known = self._apart(self.node) | along
+        between = {axis for axis in axes if axis.role == "distance"}
+        known = self._apart(self.node) | along | between
         if any(axis.role not in ("batch", "head", "group") for axis in self._apart(node) - known):
             raise _Unfit(Refusal("an array has an axis that the result has not", at))
         dims = [dim.value for dim in node.type.dims]
@@ -340,8 +344,12 @@ class _Matcher:
         is_table = at is not node
         row, key = self.query in axes, self.key in axes
         domain: Domain = "pair" if row and key else "row" if row else "key" if key else "head"
+        if between:
+            domain = "apart"
         if domain == "pair" and (dims or is_table):
             raise _Unfit(Refusal("vectors are read for every pair", at))
+        if domain == "apart" and (row or key or is_table or node.type.kind is not Kind.REAL):
+            raise _Unfit(Refusal("what it reads by distance are no vectors of reals", at))
         if is_table and isinstance(at, Read):
             if at.axis.size is None:
                 raise _Unfit(Refusal("tokens are read at places that differ by pair", at))

@@ -30,6 +30,7 @@ from ...dsl.core import (
     operands,
     walk,
 )
+from ..apart import is_pair
 from ..normalizer import uses_scores
 from ..program import Program
 from .refusal import Refusal
@@ -135,8 +136,7 @@ def is_outside(node: Node, query: Axis, keys: frozenset[Axis]) -> bool:
         return True
     if isinstance(node, Arg) and not isinstance(node.value, Read):
         return True  # a gather by pairs stays in the tiles
-    pair = query in node.type.axes and bool(keys & node.type.axes)
-    return not pair and not uses_scores(node)
+    return not is_pair(node, query, keys) and not uses_scores(node)
 
 
 def _mixes_rows(node: Node, query: Axis) -> bool:

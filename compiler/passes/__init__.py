@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..program import Program
+from .by_distance import by_distance
 from .commute_reads import commute_reads
 from .hoist import hoist
 from .join_products import join_products
@@ -31,6 +32,7 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     join_reads,
     values_by_class,
     commute_reads,
+    by_distance,
     hoist,
 )
 

@@ -27,6 +27,7 @@ from ...dsl.core import (
     map_operands,
 )
 from ...dsl.elaborate.typing import pointwise
+from ..apart import is_pair
 from ..normalizer import uses_scores
 from ..program import Program, rewrite
 
@@ -67,11 +68,6 @@ def _hoist_source(source: AttendSource, query: Axis) -> AttendSource:
     assert score is not None
     assert value is not None
     return replace(source, mask=body(source.mask), score=score, value=value)
-
-
-def is_pair(node: Node, query: Axis, keys: Axes) -> bool:
-    """Whether a value depends on the query and on the key."""
-    return query in node.type.axes and bool(keys & node.type.axes)
 
 
 def _body(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:

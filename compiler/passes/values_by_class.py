@@ -23,9 +23,10 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.contractions import contract
 from ...dsl.elaborate.typing import pointwise
+from ..apart import is_pair
 from ..one_hot import one_hot
 from ..program import Program, rewrite
-from .hoist import is_pair, terms_of, total_of
+from .hoist import terms_of, total_of
 from .split_maps import sliced
 
 #: a sum for each class is kept for each query

@@ -71,9 +71,10 @@ class TiledAttend(nn.Module):
     def _everything(self, args: Sequence[Any]) -> Tile:
         """All queries and all keys as one tile."""
         device = next(item.device for item in args if isinstance(item, Tensor))
-        places = torch.arange(self.sizes(args)[0], device=device)
+        queries = self.sizes(args)[0]
+        places = torch.arange(queries, device=device)
         nothing = (None,) * len(self.layout.keys)
-        return Tile(places[None], nothing, nothing)
+        return Tile(places[None], queries, nothing, nothing)
 
     # -- gradients --------------------------------------------------------------------------
 
@@ -342,4 +343,4 @@ class TiledAttend(nn.Module):
 def _without_keys(sources: int, device: torch.device) -> Tile:
     """A query that sees nothing, for the shape of the results where none sees anything."""
     first = torch.zeros(1, 1, dtype=torch.int64, device=device)
-    return Tile(first, (first[:, :0],) * sources, (None,) * sources)
+    return Tile(first, 1, (first[:, :0],) * sources, (None,) * sources)

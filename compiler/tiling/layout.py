@@ -33,6 +33,7 @@ class Layout:
     orders    the arguments by which queries are sorted, then the keys of each source; none: as is
     listed    numbers that each query gathers from lists, and its keys of a fixed number, as pairs
     beside    other axes over tokens that a query meets
+    apart     axes of distances, each with its key axis
     width     numbers that the pair loop holds for a pair
     skips     whether keys may be left out; else every tile sees all of them
     is_whole  whether `keys` are all that a query can see; else no query is passed over
@@ -47,6 +48,7 @@ class Layout:
     orders: tuple[tuple[int, ...], ...]
     listed: int
     beside: tuple[str, ...]
+    apart: tuple[tuple[str, str], ...]
     width: int
     skips: bool
     is_whole: bool
@@ -64,11 +66,13 @@ class Span:
 class Tile:
     """Rows (blocks, queries) of a tile, and per source its keys (blocks, keys), None for all.
 
+    queries   how many there are in all
     there   per source which of its keys are there, None for all
     is_open   whether every mask lets everything in
     """
 
     rows: Tensor
+    queries: int
     keys: tuple[Tensor | Span | None, ...]
     there: tuple[Tensor | None, ...]
     is_open: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .layout import Input, Layout, Span, Tile
@@ -18,10 +19,14 @@ def flattened(value: Tensor, axes: tuple[str, ...], layout: Layout) -> Tensor:
 
 
 def _places(
-    item: Input, layout: Layout, tile: Tile
+    value: Tensor, item: Input, layout: Layout, tile: Tile
 ) -> tuple[dict[str, Span], dict[str, Tensor | None]]:
     """What a tile takes along the axes of an argument: spans, and else places or None for all."""
-    keys = dict(zip(layout.keys, tile.keys, strict=True))
+    keys: dict[str, Tensor | Span | None] = dict(zip(layout.keys, tile.keys, strict=True))
+    for axis, key in layout.apart:
+        if axis in item.axes:
+            distances = value.size(item.axes.index(axis))
+            keys[axis] = _between(tile, keys.get(key), distances)
     spans = {
         axis: places
         for axis, places in keys.items()
@@ -37,6 +42,26 @@ def _places(
     return spans, listed
 
 
+def _between(tile: Tile, keys: Tensor | Span | None, distances: int) -> Tensor | Span | None:
+    """The distances of rows and keys: those of query n and key m are at N - 1 - n + m."""
+    count = distances - tile.queries
+    if keys is None:
+        keys = Span(0, count)
+    if isinstance(keys, Tensor):
+        if keys.numel() == 0:
+            return keys[:, :0]
+        nearest, farthest = keys.amin(1), keys.amax(1)
+    else:
+        nearest = farthest = tile.rows.new_full((len(tile.rows),), keys.start)
+        farthest = farthest + (keys.size - 1)
+    first = tile.queries - 1 - tile.rows.amax(1) + nearest
+    size = int((tile.queries - tile.rows.amin(1) + farthest - first).amax())
+    if len(first) == 1:
+        return Span(int(first), size)
+    places = first[:, None] + torch.arange(size, device=first.device)
+    return places.clamp(max=distances - 1)
+
+
 def _narrowed(value: Tensor, item: Input, spans: dict[str, Span]) -> Tensor:
     """A view of the spans."""
     for axis, span in spans.items():
@@ -46,8 +71,10 @@ def _narrowed(value: Tensor, item: Input, spans: dict[str, Span]) -> Tensor:
 
 def part_of(value: Any, item: Input, layout: Layout, tile: Tile) -> Any:
     """The part of an argument that a tile sees, in the layout of the tile."""
-    spans, chosen = _places(item, layout, tile)
-    if not isinstance(value, Tensor) or not (spans or chosen):
+    if not isinstance(value, Tensor):
+        return value
+    spans, chosen = _places(value, item, layout, tile)
+    if not (spans or chosen):
         return value
     value = _narrowed(value, item, spans)
     labels = list(item.axes)
@@ -88,7 +115,7 @@ def _pairs(first: Tensor | None, second: Tensor | None) -> tuple[Tensor, Tensor]
 
 def give_back(total: Tensor, grad: Tensor, item: Input, layout: Layout, tile: Tile) -> None:
     """Add the gradient of a tile's argument to that of the whole argument."""
-    spans, chosen = _places(item, layout, tile)
+    spans, chosen = _places(total, item, layout, tile)
     listed = [axis for axis, places in chosen.items() if places is not None]
     total = _narrowed(total, item, spans)
     if not (spans or chosen):

@@ -87,7 +87,7 @@ class Plan:
         many = len(run) * sizes.BLOCK if len(run) > 1 else max(1, sizes.PAIRS // max(1, row))
         for part in rows.split(many):
             placed = self._placed(0, part[None])
-            yield Tile(placed, tuple(keys), (None,) * len(keys), is_open)
+            yield Tile(placed, self.queries, tuple(keys), (None,) * len(keys), is_open)
 
     def _spanned(self, which: int, places: Tensor) -> Tensor | Span:
         """Ascending places of keys: those of one block, or a span where none is left out."""
@@ -115,7 +115,8 @@ class Plan:
             is_open &= bool(inside.all())
             keys.append(self._placed(n, places.clamp(max=size - 1)))
             there.append(None if bool(inside.all()) else inside.to(self.device))
-        return Tile(self._placed(0, _tokens(rows)), tuple(keys), tuple(there), is_open)
+        placed = self._placed(0, _tokens(rows))
+        return Tile(placed, self.queries, tuple(keys), tuple(there), is_open)
 
 
 def order_by(args: Sequence[Any], places: tuple[int, ...]) -> Tensor | None:

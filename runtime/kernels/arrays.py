@@ -15,6 +15,8 @@ from . import heads as of_heads
 #: rows and keys that the arrays of gradients are a multiple of; a multiple of what kernels take
 ROWS, KEYS = 48, 64
 VECTOR = 16
+#: places before those of distances
+FRONT = 64
 
 
 def width_of(kernel: Kernel) -> int:
@@ -114,6 +116,9 @@ def room(item: Argument, sizes: Sequence[int], stretches: int) -> tuple[int, ...
             return stretches, batch, heads, rows, width
         case "pair":
             return batch, heads, queries, columns
+        case "apart":
+            size = (FRONT + queries + columns) // 32 * 32 + 48  # `apart_size` of kernels
+            return stretches, batch, heads, max(item.width, 1), size
         case _:
             return stretches, batch, heads, max(item.width, 1)
 
@@ -135,6 +140,9 @@ def gradient(
             grad = _summed(grad)[:, :, :queries, :width].unsqueeze(3)
         case "pair":
             grad = grad[..., :keys].unsqueeze(-1)
+        case "apart":
+            there = _summed(grad)[..., FRONT : FRONT + queries + keys]
+            grad = there.movedim(-1, 2).unsqueeze(2)
         case _:
             grad = _summed(grad)[:, :, None, None, :]
     # now (batch, heads, queries or 1, keys or 1, width)

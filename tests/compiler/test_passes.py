@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import attnc
 import pytest
+from attnc.compiler.apart import is_pair
 from attnc.compiler.classify import coupling
 from attnc.compiler.lower import attends_of
 from attnc.compiler.normalizer import uses_scores
 from attnc.compiler.passes import PASSES, run_passes
-from attnc.compiler.passes.hoist import LEAVES, is_pair
+from attnc.compiler.passes.hoist import LEAVES
 from attnc.compiler.passes.verify import InvalidIR, verify
 from attnc.compiler.program import Program, Signature
 from attnc.dsl.api import check

@@ -129,6 +129,20 @@ INLINE void truths(int32_t* to, const uint8_t* from, long apart, long first, lon
   for (long j = 0; j < most; ++j) to[j] = j < count && from[(first + j) * apart] ? -1 : 0;
 }
 
+// Of N queries and M keys, what is read at their distances stands feature by feature, FRONT places from
+// the start, for queries that pad a group; in an odd number of vectors, so that features do not collide
+// in the first cache.
+#define FRONT 64
+INLINE long apart_size(long N, long M) { return (FRONT + N + ceil_div(M, 64) * 64) / 32 * 32 + 48; }
+
+// WIDTH places of all features, of which `count` are there behind the front.
+template <class T>
+INLINE void by_place(float* to, long size, const T* from, long apart, long width, long place, long count) {
+  for (long d = 0; d < width; ++d)
+    for (long n = place; n < place + WIDTH; ++n)
+      to[d * size + n] = n >= FRONT && n < FRONT + count ? (float)from[(n - FRONT) * apart + d] : 0.0f;
+}
+
 // Pairs of one query with WIDTH keys of which `there` exist.
 template <class T>
 INLINE real pairs(const T* from, long there) {
