@@ -3,7 +3,8 @@
 Before: `dot(q, linear(sinusoid(i - j)))`, N * M vectors
 After:  `at_distance(dot(q, linear(sinusoid(d))))` over N + M distances d
 
-Only where vectors are made: a number of a pair, like `-abs(i - j)`, is as fast made as read.
+Only where vectors are made by more than some additions and products: else they, and numbers of a pair
+like `-abs(i - j)`, are as fast made as read.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from ...dsl.core import (
     walk,
 )
 from ...dsl.elaborate.typing import const
+from ...dsl.operators import POINTWISE
 from ..apart import is_of_distance, is_pair
 from ..program import OFFSETS, Program, rewrite
 
@@ -54,6 +56,10 @@ BY_PAIR = (
     Reshape,
     Transpose,
 )
+
+
+#: operations of a number that take no longer than to read it
+CHEAP = 4
 
 
 def by_distance(program: Program) -> Program:
@@ -108,13 +114,11 @@ class _Rewriting:
 
     def _at_distances(self, root: Node) -> Node | None:
         """A function of a distance, over distances; None where it is none, or makes no vectors."""
-        both = {self.query, self.key}
         inside = list(walk(root))
         ends = [node for node in inside if isinstance(node, Position | Index)]
         rows = [node for node in ends if node.axis == self.query]
         keys = [node for node in ends if node.axis == self.key]
-        makes_vectors = any(node.type.dims and both <= node.type.axes for node in inside)
-        if not makes_vectors or len(rows) != 1 or len(keys) != 1:
+        if not any(map(self._is_dear, inside)) or len(rows) != 1 or len(keys) != 1:
             return None
         if not self.counted and not (isinstance(rows[0], Index) and isinstance(keys[0], Index)):
             return None
@@ -126,6 +130,12 @@ class _Rewriting:
             keys[0]: const(0),
         }
         return self._over_distances(root, done)
+
+    def _is_dear(self, node: Node) -> bool:
+        """Whether a vector is made for each pair that takes longer to make than to read."""
+        if not node.type.dims or not {self.query, self.key} <= node.type.axes:
+            return False
+        return not isinstance(node, Map) or POINTWISE[node.op].cost > CHEAP
 
     def _over_distances(self, node: Node, done: dict[Node, Node]) -> Node:
         axes = node.type.axes

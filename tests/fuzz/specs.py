@@ -56,6 +56,16 @@ NORMALIZERS = (
     "tanh(s) * softmax(s, j)",
     "softmax(softmax(s, j) + by_key, j)",
 )
+#: what makes vectors of how far a query and a key are apart, once for each distance
+BY_DISTANCE = (
+    "dot(q, cos(c * (i - j) / 9)) / d_head",
+    "dot(u * exp(-abs(i - j) / 9 * by_head ** 2), k) / d_head",
+    "dot(u, tanh(q + k + sin(c * (i - j) / 9))) / d_head",
+    "sum(silu(k * cos(u * (j - i) / 9))) / d_head",
+    "dot(of_second, tanh(of_second * (i - j) / 9))",
+    "dot(of_second, relu(second @ cos(first @ (c * (i - j) / 9))))",
+    "sum(linear(sinusoid(i - j, 8, 100), to=[h, 3], as=apart) * q2)",
+)
 HEADER = """attnc: 1
 name: drawn
 context: {context}
@@ -263,6 +273,9 @@ def drawn(seed: int) -> Drawn:
     values.append(f"v + of_place[{Numbers(rng, not apart).place('wide')}]")
     value = rng.choice(values)
     parts = [_part(rng, seed, apart, value) for _ in range(rng.choice([1, 1, 1, 2]))]
+    more = random.Random(f"by distance {seed}")
+    if more.random() < 0.1:
+        parts[0] = replace(parts[0], score=f"{parts[0].score} + {more.choice(BY_DISTANCE)}")
     made = Drawn(
         seed,
         tuple(parts),
