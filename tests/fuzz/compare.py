@@ -99,9 +99,26 @@ class Run:
         made = torch.func.functional_call(module, weights, (), {**inputs, **self.call})
         return _with_gradients(made, given.values(), off)
 
-    def by_inductor(self, module: Module) -> list[Tensor]:
-        """The same in float32 by what torch.compile makes of a module."""
+    def by_inductor(self) -> dict[str, list[Tensor]]:
+        """The same of every lowering in float32, by what torch.compile makes of all in one graph."""
         torch.compiler.reset()
+        modules = {"dense": self.plain, **self.made}
+        given = {name: self._own(module) for name, module in modules.items()}
+        calls = [
+            {name: leaf for name, leaf in leaves.items() if not name.startswith("w:")}
+            for leaves in given.values()
+        ]
+
+        def together(calls: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+            found = zip(modules.values(), calls, strict=True)
+            return [module(**inputs, **self.call) for module, inputs in found]
+
+        made = torch.compile(together)(calls)
+        results = _all_with_gradients(made, [leaves.values() for leaves in given.values()])
+        return {f"inductor {name}": result for name, result in zip(given, results, strict=True)}
+
+    def _own(self, module: Module) -> dict[str, Tensor]:
+        """The leaves in float32, weights as those of a module."""
         weights = dict(module.float().named_parameters())
         given = {}
         for name, leaf in self.leaves.items():
@@ -110,8 +127,7 @@ class Run:
                 given[name].data.copy_(leaf)
             else:
                 given[name] = leaf.detach().float().requires_grad_()
-        inputs = {name: leaf for name, leaf in given.items() if not name.startswith("w:")}
-        return _with_gradients(torch.compile(module)(**inputs, **self.call), given.values())
+        return given
 
     @property
     def names(self) -> list[str]:
@@ -145,8 +161,7 @@ class Run:
             raise OutOfRange
         made = self._by_lowering(*self.made)
         if inductor:
-            for name, module in {"dense": self.plain, **self.made}.items():
-                made[f"inductor {name}"] = self.by_inductor(module)
+            made |= self.by_inductor()
         found = self._mistakes(limits, made)
         if found:
             for place in range(WIGGLES):
@@ -242,14 +257,27 @@ def _with_gradients(
     made: Tensor, leaves: Iterable[Tensor], off: Tensor | None = None
 ) -> list[Tensor]:
     """A result, and the gradients of leaves by the sum of its numbers in random proportions."""
-    if not made.requires_grad:
-        return [made]
-    ways = torch.randn(made.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    ways = ways if off is None else ways * off
-    grads = torch.autograd.grad(
-        (made.double() * ways).sum(), list(leaves), allow_unused=True, materialize_grads=True
+    return _all_with_gradients([made], [leaves], off)[0]
+
+
+def _all_with_gradients(
+    made: Sequence[Tensor], leaves: Iterable[Iterable[Tensor]], off: Tensor | None = None
+) -> list[list[Tensor]]:
+    """The same of some results, each of leaves of its own, by one backward."""
+    if not made[0].requires_grad:
+        return [[item] for item in made]
+    ways = torch.randn(
+        made[0].shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64
     )
-    return [made.detach(), *grads]
+    ways = ways if off is None else ways * off
+    total = torch.stack([(item.double() * ways).sum() for item in made]).sum()
+    own = [list(items) for items in leaves]
+    flat = [leaf for items in own for leaf in items]
+    grads = iter(torch.autograd.grad(total, flat, allow_unused=True, materialize_grads=True))
+    return [
+        [item.detach(), *(next(grads) for _ in items)]
+        for item, items in zip(made, own, strict=True)
+    ]
 
 
 class Limit:
