@@ -21,7 +21,7 @@ from .text import (
     spans_pointer,
     term_room,
 )
-from .writer import FORMS, Writer, width_of
+from .writer import EACH_PAIR, FORMS, Writer, width_of
 
 #: the cotangents of the score, of a weight, of the term at hand, and of the prior
 DS, DW, DT, DM = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt", "dm"))
@@ -44,7 +44,8 @@ class Backward(Writer):
             "rooms": lines_of(
                 (
                     *(line for item in self.held for line in self.rooms(item)),
-                    *map(term_room, self.terms.values()),
+                    *map(term_room, (*self.terms.values(), *self.entries.values())),
+                    *map(term_room, map(_of_entry, self.entries.values())),
                     *map(self.sum_rooms, self.fractions),
                     *(item.cotangent_room() for item in self.distances.values()),
                 )
@@ -70,7 +71,13 @@ class Backward(Writer):
             ),
             "column_loads": self.column_loads(keys),
             "adjoints": follows,
-            "spread": lines_of(map(self.spread, self.match.terms)),
+            "spread": lines_of(
+                (
+                    *map(self.entry_start, self.entries),
+                    *map(self.spread, self.match.terms),
+                    *map(self.entry_end, self.entries),
+                )
+            ),
             "group_starts": lines_of(map(self.group_starts, self.held)),
             "group_ends": lines_of(
                 (
@@ -283,7 +290,9 @@ class Backward(Writer):
         """From the cotangents of a term to those of its factors, for a group and a tile."""
         name = self.terms[term]
         if term in self.networks:
-            return self.networks[term].backward(name, width_of(term), self.put_number)
+            return self.networks[term].backward(
+                name, width_of(term), self.put_number, self.entry_put
+            )
         if not is_product(term, self.match):
             return self.spread_features(term, name)
         assert isinstance(term, Contract)
@@ -304,17 +313,21 @@ class Backward(Writer):
         wanted = [
             node
             for node in walk(term)
-            if node in self.by_node and self.by_node[node].kind is Kind.REAL
+            if node in self.entries
+            or (node in self.by_node and self.by_node[node].kind is Kind.REAL)
         ]
         found = of_term(term, DT, dict.fromkeys(wanted))
         before: list[str] = []
         inside: list[str] = []
         after: list[str] = []
         for node, part in found.items():
-            item = self.by_node[node]
             value = made.value(part)
             inside += made.lines
             made.lines.clear()
+            if node in self.entries:
+                inside += self.entry_put(node, f"(dt == 0.0f ? all(0.0f) : {value})")
+                continue
+            item = self.by_node[node]
             parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})", rows)
             for lines, texts in zip((before, inside, after), parts, strict=True):
                 lines += if_wanted(item, [texts]) if texts else []
@@ -350,6 +363,31 @@ class Backward(Writer):
             case "apart":
                 return "", item.added_apart(part), ""
         return "", f"some_{k}[d] += {part};", ""
+
+    def entry_start(self, node: Node) -> str:
+        """Nothing is added to the cotangents of an entry of each pair yet."""
+        clear = f"store({_of_entry(self.entries[node])} + r * LD + col, all(0.0f));"
+        return "\n".join(self.if_entry_wanted(node, [EACH_PAIR.format(code=clear)]))
+
+    def entry_put(self, node: Node, part: str) -> list[str]:
+        """Add the cotangents of WIDTH pairs at one feature."""
+        at = f"{_of_entry(self.entries[node])} + r * LD + n * LANES + c * WIDTH"
+        return self.if_entry_wanted(node, [_added(at, part)])
+
+    def entry_end(self, node: Node) -> str:
+        """Add those of all pairs of a group and a tile to those of the table."""
+        made = self.pairs("e")
+        part = f"load({_of_entry(self.entries[node])} + r * LD + col)"
+        put = self.put(node, part, made)
+        text = EACH_PAIR.format(code="\n".join((*made.lines, *put)))
+        return "\n".join(self.if_entry_wanted(node, [text]))
+
+    def if_entry_wanted(self, node: Node, lines: list[str]) -> list[str]:
+        """Lines that are there where the gradient of the table is wanted."""
+        if node in self.distances:
+            return self.distances[node].if_wanted("\n".join(lines)).splitlines()
+        assert isinstance(node, Read | ReadDim)
+        return if_wanted(self.by_node[node.arg], lines)
 
     def group_starts(self, item: Held) -> str:
         """Cotangents of a group of queries, or of a head by one, summed over the keys of a batch."""
@@ -412,6 +450,11 @@ _SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
       {after}
     }}
   }}"""
+
+
+def _of_entry(name: str) -> str:
+    """Where the cotangents of an entry of each pair are summed."""
+    return f"of_{name}"
 
 
 def _added(at: str, part: str) -> str:

@@ -115,17 +115,17 @@ class ByDistance:
             lines += [*made.lines, *if_any_wanted([item], [put])]
             made.lines.clear()
         body = "\n".join((*self._pointers(), *lines))
-        return self._if_wanted(_COTANGENTS.format(name=self.name, body=body))
+        return self.if_wanted(_COTANGENTS.format(name=self.name, body=body))
 
     def cotangent_room(self) -> Code:
         """Memory of a thread for the sums of cotangents: of all distances, and of a batch of tiles."""
         name = self.name
         size = f"{name}_steady ? {name}_size + WIDTH : 0"
-        return self._if_wanted(f"Room {name}_sums({size}), {name}_near(GROUP * LD);")
+        return self.if_wanted(f"Room {name}_sums({size}), {name}_near(GROUP * LD);")
 
     def start_unit(self) -> Code:
         """Nothing is summed yet."""
-        return self._if_wanted(_START_UNIT.format(name=self.name))
+        return self.if_wanted(_START_UNIT.format(name=self.name))
 
     @property
     def sum_at(self) -> str:
@@ -134,17 +134,17 @@ class ByDistance:
 
     def add(self, part: str) -> list[str]:
         """Add the cotangents of WIDTH pairs."""
-        return self._if_wanted(f"store({self.sum_at}, load({self.sum_at}) + {part});").splitlines()
+        return self.if_wanted(f"store({self.sum_at}, load({self.sum_at}) + {part});").splitlines()
 
     def end_tiles(self) -> Code:
         """The sums of a group and a batch of tiles, added to those of all distances or handed on."""
-        return self._if_wanted(
+        return self.if_wanted(
             _END_TILES.format(name=self.name, each=_EACH, at=self.sum_at, tokens=self._tokens())
         )
 
     def end_unit(self) -> Code:
         """The cotangents of all distances to some keys."""
-        return self._if_wanted(_END_UNIT.format(name=self.name))
+        return self.if_wanted(_END_UNIT.format(name=self.name))
 
     def _read(self, node: Node) -> Held | None:
         """The leaf that a number is read from, itself or as a table."""
@@ -153,7 +153,8 @@ class ByDistance:
         item = self.by_node.get(node)
         return item if item is not None and item.kind is Kind.REAL and not item.is_vector else None
 
-    def _if_wanted(self, text: str) -> Code:
+    def if_wanted(self, text: str) -> Code:
+        """Text that is there where the gradient of anything that the function reads is wanted."""
         if self.node.type.kind is not Kind.REAL:
             return Code("")
         items = [item for item in self.heads if item.kind is Kind.REAL]

@@ -32,7 +32,7 @@ def distances(match: Match) -> dict[Node, Distance]:
     """The largest parts of what is computed of a pair that are functions of a distance."""
     found: dict[Node, Distance] = {}
     seen: set[Node] = set()
-    parts = (match.root, match.given, match.mask, *match.of_pairs)
+    parts = (match.root, match.given, match.mask, *match.of_pairs, *match.entries)
     stack = [node for node in parts if node is not None]
     while stack:
         node = stack.pop()

@@ -48,7 +48,7 @@ class Forward(Writer):
             "rooms": lines_of(
                 (
                     *map(self.room, self.held),
-                    *map(term_room, self.terms.values()),
+                    *map(term_room, (*self.terms.values(), *self.entries.values())),
                     *(f"{made.type} {self.sums(t)};" for t, made in self.fractions.items()),
                 )
             ),

@@ -11,6 +11,7 @@ first cache. The backward makes them again, then goes from the sum to its last l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ...dsl.core import Contract, Kind, Node, Param, Type, operands, walk
 from ..matching.fused import Match
@@ -26,6 +27,7 @@ DY = Param(Type(Kind.REAL), "dy", "carry")
 class Network:
     """One term with layers.
 
+    entries  the names of entries of tables that the term reads
     leaf     the text of a leaf at one feature, for WIDTH pairs
     number   the line that adds to the cotangents of a leaf that is no vector
     """
@@ -35,10 +37,11 @@ class Network:
         term: Node,
         match: Match,
         by_node: Mapping[Node, Held],
+        entries: Mapping[Node, str],
         leaf: Callable[[Node], str | None],
     ) -> None:
         inside = set(walk(term))
-        self.term, self.by_node, self.leaf = term, by_node, leaf
+        self.term, self.by_node, self.entries, self.leaf = term, by_node, entries, leaf
         self.layers = {node: f"layer_{n}" for n, node in enumerate(match.layers) if node in inside}
 
     def forward(self, name: str, width: int) -> str:
@@ -78,8 +81,15 @@ class Network:
             )
         return "\n".join(found)
 
-    def backward(self, name: str, width: int, number: Callable[[Held, str], str]) -> str:
-        """From the cotangents of the term to those of its leaves."""
+    def backward(
+        self,
+        name: str,
+        width: int,
+        number: Callable[[Held, str], str],
+        entry: Callable[[Node, str], list[str]],
+    ) -> str:
+        """From the cotangents of the term to those of its leaves, and of the entries that it reads."""
+        add = partial(self._added, number=number, entry=entry)
         rows = [
             item
             for node, item in self.by_node.items()
@@ -102,7 +112,7 @@ class Network:
             for node, layer in self.layers.items()
         ]
         seed = f"const real dy = load({name} + r * LD + n * LANES + c * WIDTH);"
-        stages = [self._stage(of_term(self.term, DY, self._wanted(self.term)), width, seed, number)]
+        stages = [self._stage(of_term(self.term, DY, self._wanted(self.term)), width, seed, add)]
         for node, layer in reversed(self.layers.items()):
             count, columns = _sizes(node)
             weight = self.by_node[node.left]
@@ -113,7 +123,7 @@ class Network:
             stages += if_wanted(weight, [outer])
             found = flow({node.right: DY}, self._wanted(node.right))
             stages.append(
-                self._stage(found, columns, f"const real dy = into_d_{layer}[d][c];", number)
+                self._stage(found, columns, f"const real dy = into_d_{layer}[d][c];", add)
             )
         return _BACKWARD.format(
             before="\n".join(before),
@@ -129,7 +139,7 @@ class Network:
         stack = [node]
         while stack:
             item = stack.pop()
-            if item in self.layers or item in self.by_node:
+            if item in self.layers or item in self.entries or item in self.by_node:
                 found[item] = None
             else:
                 stack.extend(operands(item))
@@ -140,24 +150,33 @@ class Network:
         found: Mapping[Node, Node],
         width: int,
         seed: str,
-        number: Callable[[Held, str], str],
+        add: Callable[[Node, str], list[str]],
     ) -> str:
         """The cotangents of what an expression of features reads, given those of what it makes."""
         made = self._statements()
         lines: list[str] = []
         for node, part in found.items():
             value = f"(dy == 0.0f ? all(0.0f) : {made.value(part)})"
-            item = self.by_node.get(node)
-            if item is None:
-                assert isinstance(node, Contract)
-                put = [f"d_{self.layers[node]}[d][c] += {value};"]
-            elif item.kind is not Kind.REAL:
-                continue
-            else:
-                put = if_wanted(item, [_put(item, value, number)])
+            put = add(node, value)
             lines += [*made.lines, *put]
             made.lines.clear()
         return _STAGE.format(width=width, seed=seed, code="\n".join(lines))
+
+    def _added(
+        self,
+        node: Node,
+        part: str,
+        number: Callable[[Held, str], str],
+        entry: Callable[[Node, str], list[str]],
+    ) -> list[str]:
+        """Add to the cotangents of a layer, an entry or a leaf."""
+        if node in self.entries:
+            return entry(node, part)
+        if node in self.layers:
+            assert isinstance(node, Contract)
+            return [f"d_{self.layers[node]}[d][c] += {part};"]
+        item = self.by_node[node]
+        return [] if item.kind is not Kind.REAL else if_wanted(item, [_put(item, part, number)])
 
 
 def _put(item: Held, part: str, number: Callable[[Held, str], str]) -> str:

@@ -43,8 +43,9 @@ class Writer:
         self.terms = {term: f"term_{place}" for place, term in enumerate(match.terms)}
         found = ((term, fractions(term, match)) for term in match.terms)
         self.fractions = {term: made for term, made in found if made is not None}
+        self.entries = {node: f"entry_{place}" for place, node in enumerate(match.entries)}
         self.networks = {
-            term: Network(term, match, self.by_node, self.feature)
+            term: Network(term, match, self.by_node, self.entries, self.feature)
             for term in match.terms
             if not set(match.layers).isdisjoint(walk(term))
         }
@@ -97,7 +98,9 @@ class Writer:
             "distance_pairs": lines_of(item.pairs() for item in self.distances.values()),
             "classify": self.classify(),
             "visible": self.visible(),
-            "terms": lines_of(map(self.term, self.match.terms)),
+            "terms": lines_of(
+                (*map(self.entry, self.match.entries), *map(self.term, self.match.terms))
+            ),
         }
 
     def pairs(self, prefix: str = "v") -> Pairs:
@@ -119,6 +122,8 @@ class Writer:
 
     def feature(self, node: Node) -> str | None:
         """What is read for WIDTH pairs at one feature."""
+        if node in self.entries:
+            return f"load({self.entries[node]} + r * LD + n * LANES + c * WIDTH)"
         found = self.by_node.get(node)
         if found is not None:
             return found.feature(self.index)
@@ -203,6 +208,12 @@ class Writer:
         bits = f"{rows.scalar(self.index)}, {keys.scalar(self.index)}, {number(dropped.rate)}"
         return Code(f"choose(keep({bits}), all({number(1 / (1 - dropped.rate))}), all(0.0f))")
 
+    def entry(self, node: Node) -> str:
+        """An entry of a table for each pair, of a group and a tile."""
+        made = self.pairs("e")
+        put = f"store({self.entries[node]} + r * LD + col, {made.value(node)});"
+        return EACH_PAIR.format(code="\n".join((*made.lines, put)))
+
     def term(self, term: Node) -> str:
         """A sum over features, of a group and a tile."""
         name = self.terms[term]
@@ -269,6 +280,11 @@ class Writer:
         return f"{sums}.weights({weight});\n{sums}.rows({row}, {factors});"
 
 
+EACH_PAIR = """for (long r = 0; r < count; ++r)
+  for (long c = 0; c < COLS; ++c) {{
+    const long col = n * LANES + c * WIDTH;
+    {code}
+  }}"""
 FORMS = """for (long part = 0; part * CHOSEN < count; ++part) {{
   const long begin = part * CHOSEN, end = std::min<long>(count, begin + CHOSEN);
   const float* const tile = {tile};

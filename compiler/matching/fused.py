@@ -3,7 +3,8 @@
     w[i, j] = softmax_j or any function of s[i, j] and of sums over j,  o[i] = sum_j w[i, j] v[j]
 
 A score is arithmetic on numbers of pairs: of its leaves (arrays by query, by key, by pair, by head)
-and of its terms (sums over a feature dim, products of queries and keys among them).
+and of its terms (sums over a feature dim, products of queries and keys among them). What a term sums is
+made of leaves, too, feature by feature, and of entries of tables, made once for all features.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class Match:
     divisor     what the weights of a row are divided by, if they are
     rows        attends over the same pairs whose results are read by query, by kernels too
     dropped     how weights are dropped, if they are
+    entries     of tables, one for each pair, that terms read
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     classes     what the weights of a query are summed by, if they are
     """
@@ -117,6 +119,7 @@ class Match:
     value: Leaf
     leaves: tuple[Leaf, ...]
     terms: tuple[Node, ...]
+    entries: tuple[Node, ...]
     layers: tuple[Contract, ...]
     prior: Prior | None
     divisor: Divisor | None
@@ -191,6 +194,7 @@ class _Matcher:
         self.query = node.query
         self.leaves: dict[Node, Leaf] = {}
         self.terms: dict[Node, None] = {}
+        self.entries: dict[Node, None] = {}
         self.layers: dict[Contract, None] = {}
         #: what stands for sums over a row
         self.totals: set[Param] = set()
@@ -244,6 +248,7 @@ class _Matcher:
             value,
             (value, *self.leaves.values()),
             tuple(self.terms),
+            tuple(self.entries),
             tuple(self.layers),
             prior,
             divisor,
@@ -277,10 +282,10 @@ class _Matcher:
             case Map(op=op) if op in OPERATORS:
                 for arg in node.args:
                     self._scalar(arg, feature)
-            case ReadDim() | Read() if feature:
-                raise _Unfit(Refusal("a table is read inside of a sum over features", node))
             case ReadDim() | Read():
                 self._table(node)
+                if feature:
+                    self.entries[node] = None
             case AtDistance(arg=arg):
                 self._scalar(arg, feature)
             case Contract() | Reduce() if not feature:
