@@ -3,11 +3,15 @@
 Before: `any(places == j // 64, over=p)`, an array over pairs and `p`
 After:  `places[0] == j // 64 or places[1] == j // 64`, numbers of pairs
 
-For calls that take generated kernels only: they have no loop over a third axis.
+Before: `mean((q - k) ** 2)` over features
+After:  `sum((q - k) ** 2) / d_head`
+
+For calls that take generated kernels only: they have no loop over a third axis, and sum over features.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
@@ -22,7 +26,7 @@ MOST_PLACES = 32
 
 
 def unroll(program: Program) -> Program:
-    """Attends without reductions of pairs over axes of a few places."""
+    """Attends without reductions of pairs over axes of a few places, or means over features."""
     if not program.signature.fused:
         return program
     return rewrite(program, _rule)
@@ -33,6 +37,9 @@ def _rule(node: Node) -> Node:
 
 
 def _written_out(node: Node) -> Node:
+    if isinstance(node, Reduce) and node.op == "mean" and not node.axes and node.where is None:
+        count = math.prod(node.arg.type.dims[dim].value for dim in node.dims)
+        return pointwise("/", replace(node, op="sum"), const(float(count)))
     if not isinstance(node, Reduce) or node.dims or not node.axes or node.op not in RULES:
         return node
     places = 1

@@ -67,6 +67,11 @@ ONCE_WRONG = {
     ),
     "a mask of real remainders": spec("dot(q, k)", "real(i - j) / 9 % (1.5 + h) > 1.2"),
     "a large power of an int": spec("real((i - j) ** 9) / 1e12 + dot(q, k)"),
+    "entries of tables inside of sums": spec(
+        "dot(u, tanh(q * rel[clip(i - j + 4, 0, 8)] + k * k2[(i * j) % 3]))"
+        " + sum(relu(first @ (q * flat[(i - j) % wide] + k))) / 3 + rel[clip(i - j + 4, 0, 8)]"
+    ),
+    "means over features": spec("mean((q - k) ** 2) + mean(tanh(q + k))"),
     "keys as values": spec("dot(q, k) + dot(u, tanh(q + k))", value="k"),
     "numbers as values, in score and mask": spec(
         "dot(q, k) * by_key", "by_key > 0", value="by_key"
