@@ -17,6 +17,8 @@ from ..core import (
     Scores,
     TokenSet,
     Type,
+    map_operands,
+    walk,
 )
 from ..shapes import Decoded, Entry, Items, Table
 from ..source import Span
@@ -286,4 +288,25 @@ def _align_heads(
             )
         }
         aligned.append(replace(source, **fixed))  # type: ignore[arg-type]
-    return tuple(aligned), weights
+    return tuple(aligned), _weights_by_head(weights, probe)
+
+
+def _weights_by_head(weights: Node, probe: Node) -> Node:
+    """A normaliser that has groups of its own, with what it reads by group read at the kv_head of h."""
+    head = next(axis for axis in probe.type.axes if axis.role == "head")
+    made: dict[Node, Node] = {}
+
+    def by_head(node: Node) -> Node:
+        axes = node.type.axes
+        groups = {axis for axis in axes if axis.role == "group"}
+        if not groups:
+            return node
+        if node not in made:
+            if any(isinstance(item, Scores) for item in walk(node)):
+                kind = replace(node.type, axes=axes - groups | {head})
+                made[node] = replace(map_operands(node, by_head), type=kind)
+            else:
+                made[node] = with_heads((node, probe))[0]
+        return made[node]
+
+    return by_head(weights)

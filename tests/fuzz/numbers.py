@@ -85,7 +85,7 @@ BINARY = (
     "({a} - {b}) ** 2",
     "leaky_relu({a}, {b})",
     "({a} + {a} // (abs({b}) + 0.3))",
-    "({a} - ceil_div({a}, {b}))",
+    "({a} - ceil_div({a}, abs({b}) + 0.3))",  # by 0 it is infinite, of the sign of that 0
     "{a} % (abs({b}) + 0.3)",
 )
 OPERATIONS = (*UNARY, *BINARY)
