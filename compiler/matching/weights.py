@@ -89,8 +89,8 @@ class Weights:
 
 def weights_of(node: Attend) -> Weights | Refusal:
     """How the weights of an attend are made; why not, where a row has to be known as a whole."""
-    normalize = plain_sums(node.normalize, node.joint)
     lifting = _Lifting(node)
+    normalize = lifting.quotients(plain_sums(node.normalize, node.joint))
     lifted = {item: lifting.of(item) for item in _inner(normalize, node.joint)}
     if lifting.failed is not None:
         return Refusal("its weights depend on all scores of a row", lifting.failed)
@@ -158,6 +158,28 @@ class _Lifting:
         self.attends: dict[Attend, bool] = {}
         self.failed: Node | None = None
 
+    def quotients(self, node: Node) -> Node:
+        """A normaliser whose softmaxes are e^(z - lse) / sum(e^(z - lse)), but one that is all of it.
+
+        The sum is 1 but for the rounding of lse, which for scores of 1e4 is a thousandth. Weights do
+        not depend on lse, so that it needs no gradient.
+        """
+        parts = softmax_argument(node) or reweighted_softmax(node)
+        if parts is None:
+            return self._as_quotients(node)
+        return _rebuilt(node, {parts[0]: self._as_quotients(parts[0])}, {})
+
+    def _as_quotients(self, node: Node) -> Node:
+        if isinstance(node, Scores) or not uses_scores(node):
+            return node
+        found, joint = softmax_argument(node), self.node.joint
+        if found is None or found[1] != joint:
+            return map_operands(node, self._as_quotients)
+        arg = self._as_quotients(found[0])
+        raised = pointwise("exp", pointwise("-", arg, self._lse(arg)))
+        row = replace(raised.type, axes=raised.type.axes - {joint})
+        return pointwise("safe_div", raised, Reduce(row, "sum", raised, (joint,), (), None))
+
     def of(self, node: Node) -> Node:
         """An expression whose only scores are those of the pair."""
         if node not in self.done:
@@ -167,9 +189,6 @@ class _Lifting:
     def _made(self, node: Node) -> Node:
         if isinstance(node, Scores) or not uses_scores(node):
             return node
-        found = softmax_argument(node)
-        if found is not None and found[1] == self.node.joint:
-            return pointwise("exp", pointwise("-", self.of(found[0]), self._lse(found[0])))
         if isinstance(node, Reduce) and is_row_sum(node, self.node.joint):
             return self._sum(node)
         if isinstance(node, Reduce | Scan | Simplex):
@@ -185,15 +204,15 @@ class _Lifting:
         return Arg(Type(Kind.REAL, made.type.axes), made)
 
     def _lse(self, node: Node) -> Node:
-        """The log-sum-exp of expressions of a row's scores; of an empty row a number.
+        """The log-sum-exp of expressions of a row's scores, without a gradient; of an empty row a number.
 
         They are the scores of the attend that has it: an lse is that of scores, whatever is made of these.
         """
         score, joint = self._scored(node), self.node.joint
         scores = Scores(Type(Kind.REAL, score.type.axes | {joint}))
         made = self._alike(score, softmax_of(scores, joint), with_lse=True)
-        lse = Part(Type(Kind.REAL, made.type.axes), made, "lse")
-        return pointwise("max", Arg(lse.type, lse), const(LOWEST))
+        lse = pointwise("detach", Part(Type(Kind.REAL, made.type.axes), made, "lse"))
+        return Arg(lse.type, pointwise("max", lse, const(LOWEST)))
 
     def _scored(self, node: Node) -> Node:
         """An expression of scores as a score, of the same pairs: those that are not there have -inf."""
