@@ -6,17 +6,24 @@ from typing import Any
 
 from ...dsl.core import Node
 from .expressions import Code, number
-from .leaves import Held
+from .leaves import Held, is_product
 from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
 from .writer import Writer
 
 
 class Forward(Writer):
     template = "forward.cpp.jinja"
-    rows, first_vector, vectors = "padded", " + begin[n] * WIDTH", "end[n] - begin[n]"
+    rows, first_row, first_vector, vectors = (
+        "padded",
+        "top_row",
+        "seen[n].from * WIDTH",
+        "seen[n].to - seen[n].from",
+    )
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
+        cutting = [item for item in self.held if item.in_mask and item.leaf.domain == "row"]
+        products = [term for term in self.match.terms if is_product(term, self.match)]
         made = self.pairs()
         self.weighing(made)
         sums: dict[str, Any] = {"visible_sums": Code(""), "all_sums": Code("")}
@@ -40,13 +47,23 @@ class Forward(Writer):
                     all_extremes(keys, "LANES", "keys_of(n, M)"),
                 )
             ),
-            "row_spans": lines_of(
-                f"const Span span_{item.place} = {self.over_rows(item)};"
-                for item in self.held
-                if item.in_mask and item.leaf.domain == "row"
+            "row_spans": lines_of(map(self.row_spans, cutting)),
+            "cut": bool(cutting),
+            "terms": lines_of(
+                (
+                    *map(self.entry, self.match.entries),
+                    *(self.term(term) for term in self.match.terms if term not in products),
+                )
             ),
+            "products": lines_of(
+                f"for (long n = 0; n < batch; ++n) {{\n  const long t = tile_of[n];\n  {self.term(term)}\n}}"
+                for term in products
+            ),
+            "late_packing": lines_of(map(self.late_packing, keys)),
+            "fetches": lines_of(map(self.fetch, self.held)),
             "rooms": lines_of(
                 (
+                    *map(self.shelf, keys),
                     *map(self.room, self.held),
                     *map(term_room, (*self.terms.values(), *self.entries.values())),
                     *(f"{made.type} {self.sums(t)};" for t, made in self.fractions.items()),
@@ -94,33 +111,57 @@ class Forward(Writer):
         )
 
     def packs(self, item: Held) -> list[str]:
-        """Memory for the keys of all heads."""
+        """Memory for the keys of all heads, or of one head for each thread."""
         k = item.place
         found = [f"const long packed_{k} = {_packed_slots(item)};"]
-        found.append(f"const Pack<{item.packed}> p{k}(packed_{k}, tiles * {_tile(item)});")
+        late = ""
+        if self.is_late(item):
+            found.append(f"const bool late_{k} = packed_{k} >= threads;")
+            late = f"late_{k} ? threads : "
+        found.append(f"const Pack<{item.packed}> p{k}({late}packed_{k}, tiles * {_tile(item)});")
         if item.in_mask:
             found.append(spans_pack(item, "levels.all + ceil_div(M, WIDTH)"))
         return found
 
     def packing(self, item: Held) -> str:
-        """Pack the keys of all heads, each tile by one thread."""
+        """Pack the keys of all heads, each tile by one thread; none where it is done late."""
         k = item.place
-        at = f"a{k}.of_slot(slot, H)"
-        to = f"p{k}.of(slot) + t * {_tile(item)}"
-        if k == 0:
-            span = f"a{k}.by_key, VALUE, t * LANES, keys_of(t, M), LANES"
-            load = f"stacked({to}, PADDED, {at}, {span});"
-        else:
-            load = item.load_keys(to, at, "t")
-        return "\n".join(
-            (
-                "#pragma omp for nowait",
-                f"for (long u = 0; u < packed_{k} * tiles; ++u) {{",
-                "  const long slot = u / tiles, t = u % tiles;",
-                f"  {load}",
-                "}",
-            )
-        )
+        load = self.pack_tile(item, f"p{k}.of(slot)", f"a{k}.of_slot(slot, H)")
+        late = f"late_{k} ? 0 : " if self.is_late(item) else ""
+        return _PACKING.format(count=f"({late}packed_{k} * tiles)", load=load)
+
+    def late_packing(self, item: Held) -> str:
+        """Pack a tile of the head at hand, where this thread has not."""
+        k = item.place
+        if not self.is_late(item):
+            return ""
+        load = self.pack_tile(item, f"p{k}.of(seat)", f"a{k}.of(b, h)")
+        return f"if (late_{k} && shelf_{k}.lacks(t, a{k}.slot(b, h, H))) {load}"
+
+    def is_late(self, item: Held) -> bool:
+        """Whether a thread can pack keys as it comes to them: vectors of which nothing else is made."""
+        made = {found.key.leaf for found in self.fractions.values()}
+        return item.is_vector and item.leaf.node not in made
+
+    def pack_tile(self, item: Held, to: str, at: str) -> str:
+        """Pack tile `t` of an array."""
+        k, place = item.place, f"{to} + t * {_tile(item)}"
+        if k:
+            return item.load_keys(place, at, "t")
+        return f"stacked({place}, PADDED, {at}, a0.by_key, VALUE, t * LANES, keys_of(t, M), LANES);"
+
+    def shelf(self, item: Held) -> str:
+        """What a thread knows of its tiles."""
+        k = item.place
+        return f"const Shelf shelf_{k}(late_{k} ? tiles : 0);" if self.is_late(item) else ""
+
+    def fetch(self, item: Held) -> str:
+        """Have a query of the next group fetched."""
+        k = item.place
+        if item.leaf.domain != "row" or not item.is_vector:
+            return ""
+        at = f"a{k}.of(b, h) + (first + GROUP + r) * a{k}.by_row"
+        return f"if (first + GROUP + r < N) fetch<false>({at}, {item.width});"
 
     def vector_spans(self, item: Held) -> str:
         """The extremes of each vector of keys, behind those of tiles and their blocks."""
@@ -131,11 +172,15 @@ class Forward(Writer):
         return _VECTOR_SPANS.format(k=k, extremes=over) if item.in_mask else ""
 
     def row_span(self, item: Held) -> str:
-        return f"span_{item.place}"
+        return f"span_{item.place}[part]"
 
-    def over_rows(self, item: Held) -> str:
-        """The extremes of a group of queries."""
-        return extremes(item, f"a{item.place}.of(b, h)", "first", "count")
+    def row_spans(self, item: Held) -> str:
+        """The extremes of the parts of a group of queries."""
+        k, apart = item.place, f"a{item.place}.by_row"
+        return (
+            f"Span span_{k}[PARTS + 1];\n"
+            f"over_parts(span_{k}, PARTS, a{k}.of(b, h) + first * {apart}, {apart}, count, ROWS);"
+        )
 
     def room(self, item: Held) -> str:
         """Memory of a thread for the queries of a group."""
@@ -146,14 +191,11 @@ class Forward(Writer):
         k = item.place
         match item.leaf.domain:
             case "key":
-                name, at = (
-                    (f"x{k}", f"p{k}.of(a{k}.slot(b, h, H))")
-                    if k
-                    else (
-                        "values",
-                        "packed_0 ? p0.of(a0.slot(b, h, H)) : (const factor_0*)a0.of(b, h)",
-                    )
-                )
+                name = f"x{k}" if k else "values"
+                late = f"late_{k} ? seat : " if self.is_late(item) else ""
+                at = f"p{k}.of({late}a{k}.slot(b, h, H))"
+                if k == 0:
+                    at = f"packed_0 ? {at} : (const factor_0*)a0.of(b, h)"
                 found = [f"const {item.packed}* const {name} = {at};"]
                 if item.in_mask:
                     found.append(spans_pointer(item))
@@ -174,6 +216,11 @@ def _tile(item: Held) -> str:
     return f"{item.steps} * LANES" if item.place else "STEPS * PADDED"
 
 
+_PACKING = """#pragma omp for nowait
+for (long u = 0; u < {count}; ++u) {{
+  const long slot = u / tiles, t = u % tiles;
+  {load}
+}}"""
 _VECTOR_SPANS = """#pragma omp for nowait
 for (long u = 0; u < a{k}.slots(B, H) * ceil_div(M, WIDTH); ++u) {{
   const long slot = u / ceil_div(M, WIDTH), n = u % ceil_div(M, WIDTH);

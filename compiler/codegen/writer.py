@@ -33,8 +33,8 @@ class Writer:
 
     index = "t"
     template = ""
-    #: the rows, the first vector and the number of vectors of a product of a group and a tile
-    rows, first_vector, vectors = "count", "", "COLS"
+    #: the rows, the first of them, the first vector and the number of vectors of a product of a group and a tile
+    rows, first_row, first_vector, vectors = "count", "0", "0", "COLS"
 
     def __init__(self, match: Match) -> None:
         self.match = match
@@ -220,9 +220,10 @@ class Writer:
         if is_product(term, self.match):
             assert isinstance(term, Contract)
             row, key = (self.by_node[side] for side in query_side(term, self.match))
-            to = f"{name} + n * LANES{self.first_vector}, LD"
-            left = f"x{row.place}, {row.padded}, 1"
-            right = f"x{key.place} + {self.index} * {key.steps} * LANES{self.first_vector}, LANES"
+            first, vector = self.first_row, self.first_vector
+            to = f"{name} + {first} * LD + n * LANES + {vector}, LD"
+            left = f"x{row.place} + {first} * {row.padded}, {row.padded}, 1"
+            right = f"x{key.place} + {self.index} * {key.steps} * LANES + {vector}, LANES"
             sizes = f"{self.rows}, {self.vectors}, {key.steps}"
             return f"product<false>({to}, {left}, {right}, {sizes});"
         if term in self.networks:

@@ -34,6 +34,23 @@ INLINE bool consecutive(const Array<int64_t>& places, long apart, long B, long c
   return found;
 }
 
+// Units of work that threads take, some next to each other at once, at last one by one.
+struct Queue {
+  const long units, threads;
+  long taken = 0, seats = 0;
+  Queue(long units, long threads) : units(units), threads(threads) {}
+  // A number for each thread.
+  long seat() { return __atomic_fetch_add(&seats, 1, __ATOMIC_RELAXED); }
+  bool take(long& first, long& last) {
+    first = __atomic_load_n(&taken, __ATOMIC_RELAXED);
+    do {
+      if (first >= units) return false;
+      last = first + std::clamp<long>((units - first) / (8 * threads), 1, 48);
+    } while (!__atomic_compare_exchange_n(&taken, &first, last, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return true;
+  }
+};
+
 // What differs by example or by head or not, numbered.
 struct Slots {
   long examples, heads;
@@ -54,6 +71,19 @@ struct Pack {
   ~Pack() { given_back(block); }
   Pack(const Pack&) = delete;
   T* of(long slot) const { return at + slot * size; }
+};
+
+// Of which slot the tiles are that a thread has packed for itself.
+struct Shelf {
+  const Room room;
+  int64_t* const slots;
+  explicit Shelf(long tiles) : room(2 * tiles), slots((int64_t*)room.at) { std::fill(slots, slots + tiles, -1); }
+  // Whether a tile is to be packed, which its caller does.
+  bool lacks(long tile, long slot) const {
+    if (slots[tile] == slot) return false;
+    slots[tile] = slot;
+    return true;
+  }
 };
 
 // `there` of LANES tokens, feature by feature; what is not there is 0. one(j, d) is what token j has at d,
@@ -81,6 +111,12 @@ INLINE void columns(float* to, const T* from, long apart, long width, long key, 
   const auto some = [&](long j, long d) { return load(tokens + j * apart + d); };
   const auto one = [&](long j, long d) { return (float)tokens[j * apart + d]; };
   in_columns(to, width, width, std::min<long>(LANES, keys - key), some, one);
+}
+
+// Have a token that is soon read, or written, fetched into the cache.
+template <bool WRITE, class T>
+INLINE void fetch(const T* token, long width) {
+  for (long d = 0; d < width; d += 64 / (long)sizeof(T)) __builtin_prefetch(token + d, WRITE);
 }
 
 // Whether vectors stand as `stacked` packs them.

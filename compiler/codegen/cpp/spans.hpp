@@ -81,6 +81,25 @@ enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };
 INLINE int kind_of(Span visible) { return visible.low >= 1 ? FULL : visible.high <= 0 ? EMPTY : PARTIAL; }
 INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
+// What some queries see of a tile: vectors of its keys, and whether all pairs there are.
+struct Seen {
+  long from, to;
+  bool all;
+  bool is_none() const { return from == to; }
+  bool has(long vector) const { return vector >= from && vector < to; }
+};
+
+// The extremes of each `height` numbers, then of all.
+template <class T>
+INLINE void over_parts(Span* spans, long parts, const T* values, long apart, long count, long height) {
+  spans[parts] = {EVER, -EVER};
+  for (long part = 0; part * height < count; ++part) {
+    const long first = part * height;
+    spans[part] = over(values + first * apart, apart, std::min(height, count - first));
+    spans[parts] = both(spans[parts], spans[part]);
+  }
+}
+
 // Stretches of tokens, blocks of BLOCK stretches, blocks of BLOCK such blocks and so on up to one of all,
 // numbered one level after the other.
 #define BLOCK 16
