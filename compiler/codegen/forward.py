@@ -114,11 +114,12 @@ class Forward(Writer):
         """Memory for the keys of all heads, or of one head for each thread."""
         k = item.place
         found = [f"const long packed_{k} = {_packed_slots(item)};"]
-        late = ""
+        late, size = "", f"tiles * {_tile(item)}"
         if self.is_late(item):
-            found.append(f"const bool late_{k} = packed_{k} >= threads;")
+            asked = f"is_late<{item.packed}>(packed_{k}, {size}, threads)"
+            found.append(f"const bool late_{k} = {asked};")
             late = f"late_{k} ? threads : "
-        found.append(f"const Pack<{item.packed}> p{k}({late}packed_{k}, tiles * {_tile(item)});")
+        found.append(f"const Pack<{item.packed}> p{k}({late}packed_{k}, {size});")
         if item.in_mask:
             found.append(spans_pack(item, "levels.all + ceil_div(M, WIDTH)"))
         return found

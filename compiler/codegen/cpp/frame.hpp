@@ -73,6 +73,14 @@ struct Pack {
   T* of(long slot) const { return at + slot * size; }
 };
 
+// Whether each thread packs what it reads when it comes to it, in memory of one slot that stays in its cache.
+// Below LATE all fits there anyway, and what two threads read would be packed twice.
+#ifndef LATE
+#define LATE (1L << 21)
+#endif
+template <class T>
+INLINE bool is_late(long slots, long size, long threads) { return slots >= threads && slots * size * (long)sizeof(T) >= LATE; }
+
 // Of which slot the tiles are that a thread has packed for itself.
 struct Shelf {
   const Room room;
