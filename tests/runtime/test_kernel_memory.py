@@ -22,6 +22,8 @@ extern "C" void pack(float* to, const float* from, long apart, long width, long 
 }
 """
 
+LARGE = 'extern "C" void large(char* from, long size) { in_large_pages(from, size); }'
+
 
 def attend(width: int) -> attnc.Module:
     sizes = {"d_model": HEADS * width, "heads": HEADS}
@@ -75,3 +77,11 @@ def test_calls_at_once_have_memory_of_their_own() -> None:
                 pool.map(lambda call: module(*call), calls), wanted, strict=True
             ):
                 assert torch.equal(made, alone)
+
+
+def test_memory_is_what_it_was_in_large_pages() -> None:
+    large = load(prelude() + LARGE, name="large").function("large", ctypes.c_void_p, ctypes.c_long)
+    numbers = torch.arange(2_000_000)
+    for first, size in ((0, 16_000_000), (3, 9_000_000), (4096, 2**21), (5, 100), (7, 0)):
+        large(numbers.data_ptr() + first, size)
+    assert torch.equal(numbers, torch.arange(2_000_000))
