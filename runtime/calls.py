@@ -41,7 +41,7 @@ def graph(module: Module, signature: Signature) -> Compiled:
     """The graph of a signature, also where it is met first while torch traces."""
     if torch.compiler.is_compiling():
         given, told = tuple(sorted(signature.given)), (signature.training, signature.core)
-        name = _prepared(module, given, *told, signature.long, signature.fused, signature.plain)
+        name = module._prepared(given, *told, signature.long, signature.fused, signature.plain)
         found: Compiled = getattr(module, name)
         return found
     if signature.fused and not _has_fitting_parameters(module):
@@ -49,8 +49,7 @@ def graph(module: Module, signature: Signature) -> Compiled:
     return module.compiled(signature)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _prepared(module: Module, given: tuple[str, ...], *told: bool) -> str:
+def prepared(module: Module, given: tuple[str, ...], *told: bool) -> str:
     """The attribute that holds a graph, which is compiled outside of what is traced.
 
     What it calls becomes attributes too: of `_modules` tracers know what it was at an earlier call.

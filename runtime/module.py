@@ -228,6 +228,11 @@ class Module(nn.Module):
         vars(self).update(self._traced)
         return name
 
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def _prepared(self, given: tuple[str, ...], *told: bool) -> str:
+        """The attribute of a graph; a method, as torch 2.11 has no modules among such arguments."""
+        return calls.prepared(self, given, *told)
+
     def prepare(self) -> None:
         """Compile the usual ways of calling, in training and in evaluation."""
         mode = self.training

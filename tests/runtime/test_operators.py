@@ -104,6 +104,14 @@ def test_the_length_decides_inside_torch_compile_too() -> None:
     assert operators(counter) == [set(), {"attnc.attend.default"}, {"attnc.attend.default"}]
 
 
+def test_modules_that_are_compiled_in_turn_keep_their_own_graphs() -> None:
+    modules = [attnc.compile(name, d_model=16, heads=2) for name in ("causal_softmax", "softmax")]
+    for length in (LENGTH, 9):
+        for module in modules:
+            made = torch.compile(module, backend="aot_eager", fullgraph=True)
+            torch.testing.assert_close(made(some(length)), module(some(length)))
+
+
 def test_ways_of_calling_may_be_met_first_inside_torch_compile() -> None:
     module = attnc.compile("causal_softmax", d_model=16, heads=2)
     valid = torch.arange(LENGTH).expand(2, -1) < torch.tensor([[LENGTH], [100]])
