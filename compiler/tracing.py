@@ -8,7 +8,9 @@ from torch.autograd import forward_ad
 
 def is_exported() -> bool:
     """Whether a program is made that runs in processes without us: it wants plain torch."""
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+    # what `is_exporting()` reads: that is always true inside torch.compile of torch 2.11
+    flag: bool = torch.compiler._is_exporting_flag
+    return flag or torch._C._get_tracing_state() is not None
 
 
 def is_transformed() -> bool:

@@ -37,7 +37,8 @@ class Work:
     def is_fused(self, examples: int, queries: int, keys: int, gradients: bool = False) -> bool:
         """Whether there are so many numbers that a kernel is worth its making."""
         most = self._most(queries, keys)
-        many, few = PRODUCTS[gradients] if self.features == 1 else (MANY, 0)
+        # torch 2.11 takes no bool for a place
+        many, few = PRODUCTS[1 if gradients else 0] if self.features == 1 else (MANY, 0)
         # branches, which torch.compile takes by a guard where sizes are symbols
         if min(queries, most) < few:
             return False
