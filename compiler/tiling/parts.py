@@ -44,9 +44,10 @@ def _places(
 
 def _between(tile: Tile, keys: Tensor | Span | None, distances: int) -> Tensor | Span | None:
     """The distances of rows and keys: those of query n and key m are at N - 1 - n + m."""
-    count = distances - tile.queries
+    if keys is None and tile.rows.size(1) == tile.queries:
+        return None  # all of them, also while numbers are not known
     if keys is None:
-        keys = Span(0, count)
+        keys = Span(0, distances - tile.queries)
     if isinstance(keys, Tensor):
         if keys.numel() == 0:
             return keys[:, :0]

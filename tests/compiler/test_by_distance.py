@@ -137,3 +137,13 @@ def test_positions_by_example_are_any_numbers(lowering: str) -> None:
     weights = dict(module.named_parameters())
     truth = evaluate(module.spec, weights, {"x": x, "context": context}, q_start=places)["x"]
     torch.testing.assert_close(out, truth, rtol=1e-9, atol=1e-9)
+
+
+@needs_compiler
+@pytest.mark.parametrize("lowering", ["dense", "tiled", "cpu"])
+def test_they_are_traced_with_sizes_unknown(lowering: str) -> None:
+    torch.compiler.reset()
+    module = module_of(SCORES["with the query"], lowering)
+    traced = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    for lengths in ((9, 12), (14, 7)):
+        alike(made(traced, *lengths), [item.double() for item in made(module, *lengths)], 1e-4)
