@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,9 +33,19 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
     work, (_, queries, keys) = module._work, sizes
     fused = module._has_kernels and work.is_fused(*sizes, torch.is_grad_enabled())
     fused = fused and _fits(*given.values())
-    if work.is_long(queries, keys):
-        return replace(signature, long=True, fused=fused)
-    return replace(signature, fused=True) if fused else signature
+    if (
+        torch.compiler.is_compiling()
+    ):  # which warns of what is looked up, and takes sizes by branches
+        if work.is_long(queries, keys):
+            return replace(signature, long=True, fused=fused)
+        return replace(signature, fused=True) if fused else signature
+    return _of_length(signature, work.is_long(queries, keys), fused)
+
+
+@lru_cache(maxsize=1024)
+def _of_length(signature: Signature, long: bool, fused: bool) -> Signature:
+    """A signature of long or short calls; it is looked up, for to make it takes longer."""
+    return replace(signature, long=long, fused=fused)
 
 
 def graph(module: Module, signature: Signature) -> Compiled:
@@ -87,15 +98,22 @@ def _sizes(module: Module, given: Mapping[str, Any]) -> tuple[int, int, int] | N
     """Examples, queries and keys of a call; None where no numbers are known."""
     core = module.options.core
     place, tokens = (2, module.spec.project) if core else (1, ("x", "context"))
-    known = [given[name] for name in tokens if name in given]
-    if not torch.compiler.is_compiling() and any(_is_unknown(value) for value in known):
-        return None
-    known = [value for value in known if value.dim() > place]
-    if not known:
-        return None
-    queries, *others = (value.size(place) for value in known)
-    keys = next((count for count in others if count != queries), queries)
-    return known[0].size(0), queries, keys
+    is_compiling = torch.compiler.is_compiling()
+    found: tuple[int, int, int] | None = None
+    for name in tokens:
+        value = given.get(name)
+        if value is None:
+            continue
+        if not is_compiling and _is_unknown(value):
+            return None
+        if value.dim() <= place:
+            continue
+        count = value.size(place)
+        if found is None:
+            found = value.size(0), count, count
+        elif found[1] == found[2] and count != found[1]:
+            found = found[0], found[1], count
+    return found
 
 
 def _is_unknown(value: Tensor) -> bool:
@@ -116,10 +134,11 @@ def _has_fitting_parameters(module: Module) -> bool:
 
 def _fits(*values: Any) -> bool:
     """Whether kernels take some arrays: on the CPU, and no wider than they compute."""
-    return all(
-        type(value) in (Tensor, nn.Parameter)
-        and value.device.type == "cpu"
-        and value.dtype is not torch.float64
-        for value in values
-        if isinstance(value, Tensor)
-    )
+    for value in values:
+        if not isinstance(value, Tensor):
+            continue
+        if type(value) is not Tensor and type(value) is not nn.Parameter:
+            return False
+        if value.device.type != "cpu" or value.dtype is torch.float64:
+            return False
+    return True
