@@ -137,6 +137,8 @@ def maximum(left: Any, right: Any) -> Any:
         return _at_least(left, right)
     if isinstance(right, Tensor):
         return _at_least(right, left)
+    if isinstance(left, int) and isinstance(right, int):  # torch 2.11 traces no other for numbers
+        return max(left, right)
     return torch.sym_max(left, right)
 
 
@@ -159,6 +161,8 @@ def minimum(left: Any, right: Any) -> Any:
         return left.clamp(max=right)
     if isinstance(right, Tensor):
         return right.clamp(max=left)
+    if isinstance(left, int) and isinstance(right, int):
+        return min(left, right)
     return torch.sym_min(left, right)
 
 
@@ -419,7 +423,7 @@ def split_windows(value: Tensor, dim: int, count: int, size: int, stride: int) -
     """Windows along a dim: (.., count, size, ..), 0 beyond the end."""
     needed = (count - 1) * stride + size
     shape = list(value.shape)
-    shape[dim] = torch.sym_max(needed - value.shape[dim], 0)
+    shape[dim] = maximum(needed - value.shape[dim], 0)
     padded = torch.cat([value, value.new_zeros(shape)], dim)
     made: Tensor
     if size == stride:

@@ -313,7 +313,7 @@ class Module(nn.Module):
                 raise LoweringRefused(f"`{choice.name}` does not fit {reasons}")
 
     def _signature(self, given: frozenset[str], wants: tuple[str, ...] = ()) -> Signature:
-        aux = bool(self.spec.losses or self.spec.updates)
+        aux = len(self.spec.losses) + len(self.spec.updates) > 0
         training = self.training and (self._drops or aux) and not wants
         asked = self.options.lowering
         return Signature(
