@@ -45,7 +45,7 @@ struct Queue {
     first = __atomic_load_n(&taken, __ATOMIC_RELAXED);
     do {
       if (first >= units) return false;
-      last = first + std::clamp<long>((units - first) / (8 * threads), 1, 48);
+      last = first + std::max<long>((units - first) / (4 * threads), 1);
     } while (!__atomic_compare_exchange_n(&taken, &first, last, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return true;
   }
