@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-#: functions of any real; {a} is about 1 in size
+#: functions of any real; {a} is about 1 in size. Jumps are not at numbers where functions end: elu of what
+#: is far below 0 is -1 or the float above it, which have two ceilings
 UNARY = (
     "(-{a})",
     "exp(-abs({a}))",
@@ -25,10 +26,10 @@ UNARY = (
     "sqrt(0.5 + {a} * {a})",
     "abs({a})",
     "{a} * sign({a} - 0.3)",
-    "({a} + floor({a} / 3))",
-    "({a} - 0.2 * ceil({a}))",
+    "({a} + floor({a} / 3 + 0.21))",
+    "({a} - 0.2 * ceil({a} + 0.13))",
     "(0.3 * round(2 * {a}) + {a})",
-    "real(int(3 * {a}))",
+    "real(int(3 * {a} + 0.4))",
     "tanh({a})",
     "sigmoid({a})",
     "relu({a})",
@@ -55,7 +56,7 @@ UNARY = (
     "2 ** clip({a}, -3, 3)",
     "1 / (1 + abs({a}))",
     "1 / ({a} * {a} + 0.5)",
-    "(0.2 * ({a} % 1.5) + {a})",
+    "(0.2 * (({a} + 0.17) % 1.5) + {a})",
     "detach({a})",
     "({a} + detach({a}))",
     "where({a} > 0, {a}, 2 * {a})",
@@ -84,9 +85,9 @@ BINARY = (
     "log(exp(clip({a}, -9, 9)) + exp(clip({b}, -9, 9)))",
     "({a} - {b}) ** 2",
     "leaky_relu({a}, {b})",
-    "({a} + {a} // (abs({b}) + 0.3))",
-    "({a} - ceil_div({a}, abs({b}) + 0.3))",  # by 0 it is infinite, of the sign of that 0
-    "{a} % (abs({b}) + 0.3)",
+    "({a} + ({a} + 0.17) // (abs({b}) + 0.3))",
+    "({a} - ceil_div({a} + 0.13, abs({b}) + 0.3))",  # by 0 it is infinite, of the sign of that 0
+    "({a} + 0.17) % (abs({b}) + 0.3)",
 )
 OPERATIONS = (*UNARY, *BINARY)
 #: functions of a real whose derivative by features is worth its own look
