@@ -13,7 +13,7 @@ from attnc.dsl import api
 from attnc.dsl.core import Attend, Map, walk
 from attnc.dsl.source import Source
 from compilers import needs_compiler
-from fuzz.compare import Limit, Run, Verdict, judged, verdicts
+from fuzz.compare import OVERWRITTEN, Limit, Run, Verdict, judged, verdicts
 from fuzz.numbers import PAIRS
 from fuzz.specs import NORMALIZERS, STRIDE, Drawn, Part, drawn
 
@@ -153,6 +153,15 @@ def test_inductor_may_round_sums_that_cancel_and_no_more(error: float, is_excuse
     made = limits[place].truth + error
     assert limits[place].excess(made)
     assert (run.widened_by_chains(limits)[place].excess(made) == "") == is_excused
+
+
+@pytest.mark.parametrize(("place", "is_wrong"), [("x1 + x1_inner", True), ("x1 + x0_inner", False)])
+def test_lanes_that_inductor_stores_in_one_place_are_seen(place: str, is_wrong: bool) -> None:
+    code = f"""for (long x0_inner = 0; x0_inner < static_cast<int64_t>(16); x0_inner++)
+    {{
+        local_buffer_data_0[static_cast<int64_t>({place})] = tmpbuf[x0_inner];
+    }}"""
+    assert bool(OVERWRITTEN.search(code)) == is_wrong
 
 
 def test_a_failure_is_made_small_as_the_same_failure() -> None:
