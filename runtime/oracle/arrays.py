@@ -10,12 +10,14 @@ from torch import Tensor
 
 from ...dsl.core import (
     Arg,
+    AtDistance,
     Axis,
     AxisToDim,
     ConcatDims,
     Const,
     Contract,
     DimToAxis,
+    Distances,
     Draw,
     Dropout,
     Eye,
@@ -110,6 +112,22 @@ def index(scope: Scope, node: Index) -> Value:
 def position(scope: Scope, node: Position) -> Value:
     """Global positions."""
     return positions(scope.env.start(node.axis), node.axis, scope.size(node.axis))
+
+
+def distances(scope: Scope, node: Distances) -> Value:
+    """How far queries are behind keys: place N - 1 - n + m for query n and key m."""
+    rows, keys = (scope.value(end).tensor for end in (node.query, node.key))
+    scope.env.sizes[node.axis.base] = len(rows) + len(keys)
+    nearest = int(rows[:1].sum() - keys[:1].sum()) + len(rows) - 1
+    return Value(nearest - torch.arange(len(rows) + len(keys)), (node.axis,))
+
+
+def at_distance(scope: Scope, node: AtDistance) -> Value:
+    """arg read at the distance of each pair."""
+    arg = scope.full(scope.value(node.arg), (node.axis,))
+    queries, keys = scope.size(node.query), scope.size(node.key)
+    places = torch.arange(queries).flip(0)[:, None] + torch.arange(keys)
+    return gathered(arg, node.axis, laid_out(places, (node.query, node.key)))
 
 
 def length(scope: Scope, node: Length) -> Value:

@@ -13,6 +13,8 @@ EVALUATORS: dict[type, Evaluator] = {
     core.Draw: arrays.draw,
     core.Index: arrays.index,
     core.Position: arrays.position,
+    core.Distances: arrays.distances,
+    core.AtDistance: arrays.at_distance,
     core.Length: arrays.length,
     core.Valid: arrays.valid,
     core.KvHead: arrays.kv_head,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from attnc.compiler.passes import run_passes
 from attnc.compiler.program import Program, Signature
-from attnc.dsl.core import AtDistance, Attend, walk
-from attnc.runtime.oracle import evaluate
+from attnc.dsl.core import AtDistance, Attend, TypedSpec, walk
+from attnc.runtime.oracle import evaluate, evaluate_node
 from compilers import needs_compiler
 from torch import Tensor
 
@@ -43,10 +43,12 @@ def module_of(score: str, lowering: str, mask: str = "true") -> attnc.Module:
     return attnc.compile(spec, lowering=lowering, **DIMS).eval()
 
 
+def program_of(spec: TypedSpec, *given: str) -> Program:
+    return run_passes(Program(spec, Signature(frozenset(given)), spec.outputs))
+
+
 def reads_of(score: str, *given: str) -> list[AtDistance]:
-    spec = module_of(score, "dense").spec
-    program = Program(spec, Signature(frozenset(given)), spec.outputs)
-    roots = run_passes(program).roots.values()
+    roots = program_of(module_of(score, "dense").spec, *given).roots.values()
     return [
         node
         for attend in walk(*roots)
@@ -114,8 +116,12 @@ def test_tiles_and_the_dense_form_say_what_the_oracle_does(
     generator = torch.Generator().manual_seed(lengths[0])
     x, context = (torch.randn(2, n, 20, generator=generator).double() for n in lengths)
     weights = dict(plain.named_parameters())
-    truth = evaluate(plain.spec, weights, {"x": x, "context": context}, **starts)["x"]
+    given = {"x": x, "context": context}
+    truth = evaluate(plain.spec, weights, given, **starts)["x"]
     torch.testing.assert_close(dense[0], truth, rtol=1e-9, atol=1e-9)
+    after = program_of(plain.spec, "q_start", "k_start", "context").roots["x"]
+    again = evaluate_node(after, spec=plain.spec, weights=weights, inputs=given, **starts)
+    torch.testing.assert_close(again, truth, rtol=1e-9, atol=1e-9)
 
 
 @needs_compiler
