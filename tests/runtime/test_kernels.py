@@ -18,6 +18,10 @@ USUAL = frozenset(
     "swin-wide differential".split()
 )
 
+#: specs that invert a matrix by steps where the reference eliminates: the dense form, too, errs twice as
+#: much in sums of its rows, whose gradient is that of a value's bias
+INVERT_BY_STEPS = frozenset({"csalr"})
+
 
 def lowering_of(case: Case) -> str:
     """By what attends of a case have kernels: `cpu` where all of them do, `auto` where some do."""
@@ -45,8 +49,9 @@ def test_float32_is_as_accurate_as_the_reference(
     if not lowering:
         pytest.skip("no attend has a kernel")
     monkeypatch.setattr(Work, "is_fused", lambda *sizes: True)  # in short calls, too
+    gradients_within = (3.0, 8.0) if case.name in INVERT_BY_STEPS else (2.0, 8.0)
     for shape in case.shapes:
-        is_accurate(setting(case, shape, lowering))
+        is_accurate(setting(case, shape, lowering), gradients_within)
 
 
 def test_large_layers_of_pairs_are_left_to_other_lowerings() -> None:
