@@ -13,12 +13,51 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
 
 from ..compiler.program import Signature
-from ..compiler.tracing import is_exported, is_transformed
+from ..compiler.tracing import is_exported, is_plain, is_transformed
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
 
 if TYPE_CHECKING:
     from .module import Compiled, Module
+
+#: calls of which a module keeps what they take
+KEPT = 256
+
+
+def key(module: Module, *args: Any) -> tuple[Any, ...] | None:
+    """What decides the function of a call that gives arrays alone, by place; None for other calls."""
+    if torch.compiler.is_compiling() or is_plain():
+        return None
+    found: list[Any] = [module.training, torch.is_grad_enabled()]
+    for value in args:
+        if type(value) is Tensor:
+            found += (value.shape, value.dtype, value.device)
+        elif value is not None:
+            return None
+        else:
+            found.append(None)
+    return tuple(found)
+
+
+def keep(
+    module: Module,
+    key: tuple[Any, ...],
+    given: Mapping[str, Any],
+    signature: Signature,
+    made: Compiled,
+) -> None:
+    """Have a module know the function of a call, if later ones with its key can do without a look at them.
+
+    They cannot where values are checked, where something beside what is given is handed over, where results
+    are kept aside, and where parameters, which may be replaced, decide whether kernels fit.
+    """
+    checked = any(info.bounds is not None for info in module.spec.inputs.values())
+    by_parameters = signature.fused and module._owners
+    if checked or by_parameters or signature.training or made.names != tuple(given):
+        return
+    if len(module._functions) >= KEPT:
+        module._functions.clear()
+    module._functions[key] = made.function
 
 
 def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Signature:
@@ -91,6 +130,7 @@ def without_kernels(module: Module, signature: Signature, error: KernelError) ->
         raise error
     warnings.warn(f"without fused kernels: {error}", stacklevel=3)
     module._has_kernels = False
+    module._functions.clear()
     return replace(signature, fused=False)
 
 

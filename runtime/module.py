@@ -92,6 +92,8 @@ class Module(nn.Module):
         self.options = options or Options()
         self.steps = 0
         self._compiled: dict[Signature, Compiled] = {}
+        #: of calls that were met, by `calls.key`
+        self._functions: dict[tuple[Any, ...], Function] = {}
         self._traced: dict[str, Any] = {}
         self._has_kernels = True
         self._work = work_of(spec)
@@ -374,6 +376,11 @@ class Module(nn.Module):
         Raises:
             ArgumentMistake: an unknown name, a missing input, a wrong shape or dtype.
         """
+        key = None if inputs else calls.key(self, x, context, *more)
+        if key is not None:
+            known = self._functions.get(key)
+            if known is not None:
+                return known(self, *[value for value in (x, context, *more) if value is not None])
         call_seed = inputs.pop("call_seed", None)
         given = self._arguments.bound(positional(x, context, *more), inputs)
         signature = calls.sized(self, given, self._signature(self._arguments.signs(given)))
@@ -383,6 +390,8 @@ class Module(nn.Module):
         except KernelError as error:
             compiled = self.compiled(calls.without_kernels(self, signature, error))
             made = compiled.function(self, *self._values(compiled.names, given, call_seed))
+        if key is not None:
+            calls.keep(self, key, given, signature, compiled)
         if not signature.training:
             return made
         return self._keep_aside(made)
@@ -546,7 +555,7 @@ class Module(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         state = {k: item for k, item in self.__dict__.items() if k not in self._traced}
         state["_compiled"], state["_losses"], state["_updates"] = {}, {}, {}
-        state["_masks"], state["_traced"] = {}, {}
+        state["_masks"], state["_traced"], state["_functions"] = {}, {}, {}
         return state
 
 

@@ -6,6 +6,7 @@ import attnc
 import pytest
 from accuracy import is_accurate
 from agreement import compiled, setting
+from attnc.runtime import calls
 from attnc.runtime.lengths import Work
 from attnc.runtime.module import LoweringRefused
 from references import CASES, Case
@@ -49,6 +50,7 @@ def test_float32_is_as_accurate_as_the_reference(
     if not lowering:
         pytest.skip("no attend has a kernel")
     monkeypatch.setattr(Work, "is_fused", lambda *sizes: True)  # in short calls, too
+    monkeypatch.setattr(calls, "key", lambda *call: None)  # also those met before
     gradients_within = (3.0, 8.0) if case.name in INVERT_BY_STEPS else (2.0, 8.0)
     for shape in case.shapes:
         is_accurate(setting(case, shape, lowering), gradients_within)

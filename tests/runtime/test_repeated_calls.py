@@ -1,0 +1,87 @@
+"""A call like one before is not looked at again, and takes what it would take if it were."""
+
+from __future__ import annotations
+
+import attnc
+import pytest
+import torch
+from attnc.runtime.kernels.attend import FusedAttend
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+
+def core(name: str = "causal") -> attnc.Module:
+    found = attnc.compile(name, entry="qkv", d_model=64, heads=4)
+    assert isinstance(found, attnc.Module)
+    return found
+
+
+def heads(length: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(length)
+    return [torch.randn(2, 4, length, 16, generator=generator, dtype=dtype) for _ in range(3)]
+
+
+def test_calls_of_other_lengths_dtypes_and_modes_find_their_own_graph() -> None:
+    module = core()
+    for _ in range(2):
+        for length in (3, 200, 5, 200):
+            for dtype in (torch.float32, torch.float64):
+                arrays = heads(length, dtype)
+                expected = scaled_dot_product_attention(*arrays, is_causal=True)
+                for grad in (True, False):
+                    with torch.set_grad_enabled(grad):
+                        torch.testing.assert_close(module(*arrays), expected)
+    assert len(module._functions) == 3 * 2 * 2
+
+
+def test_a_wrong_call_is_refused_after_a_right_one() -> None:
+    module = attnc.compile("softmax", d_model=8, heads=2)
+    for _ in range(2):
+        module(torch.randn(1, 4, 8))
+    with pytest.raises(attnc.ArgumentMistake, match="width 9"):
+        module(torch.randn(1, 4, 9))
+    with pytest.raises(attnc.ArgumentMistake, match="positional"):
+        module(*[torch.randn(1, 4, 8)] * 3)
+
+
+def test_values_are_checked_in_every_call() -> None:
+    module = attnc.compile("language_model", d_model=16, heads=2, layers=1, vocab=7)
+    tokens = torch.tensor([[1, 2, 3]])
+    for _ in range(2):
+        module(tokens)
+    with pytest.raises(attnc.ArgumentMistake, match="lies in"):
+        module(tokens + 5)
+
+
+def test_transformations_take_the_plain_form_after_a_kernel() -> None:
+    module = core("alibi")
+    arrays = heads(200)
+    for _ in range(2):
+        with torch.no_grad():
+            module(*arrays)
+    assert any(isinstance(item, FusedAttend) for item in module.modules())
+    _, tangent = torch.func.jvp(module, tuple(arrays), tuple(arrays))
+    wide = [array.double() for array in arrays]
+    _, expected = torch.func.jvp(core("alibi"), tuple(wide), tuple(wide))
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(tangent.double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_parameters_that_become_doubles_leave_the_kernel() -> None:
+    module = attnc.compile("alibi", d_model=16, heads=2)
+    x = torch.randn(1, 300, 16)
+    for _ in range(2):
+        module(x)
+    wide = {name: value.double() for name, value in module.named_parameters()}
+    made = torch.func.functional_call(module, wide, (x.double(),))
+    torch.testing.assert_close(made.float(), module(x), atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_is_drawn_anew_in_every_call() -> None:
+    text = "attnc: 1\nname: own\nextends: softmax\ndropout: 0.5\n"
+    module = attnc.compile(attnc.loads(text), d_model=8, heads=2).train()
+    x = torch.randn(1, 16, 8)
+    first, second = module(x), module(x)
+    assert not torch.equal(first, second)
+    module.eval()
+    assert torch.equal(module(x), module(x))
