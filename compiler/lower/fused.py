@@ -44,8 +44,9 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     values = [_value(e, leaf) for leaf in found.leaves]
     axes = by_rank(node.type.axes)
     dims = tuple(dim.value for dim in node.type.dims)
-    of_result = {axis.role: axis for axis in axes if axis.role in ("batch", "head")}
-    wanted = (of_result.get("batch"), of_result.get("head"), found.query)
+    of_result = {axis.role: axis for axis in axes if axis.role in ("batch", "head", "group")}
+    head = of_result.get("head", of_result.get("group"))
+    wanted = (of_result.get("batch"), head, found.query)
     fixed = _fixed(node)
     kernel = Kernel(
         re.sub(r"[^a-z0-9_]", "_", f"{e.spec.name}_{node.name}".lower()),

@@ -49,6 +49,8 @@ OPERATORS = frozenset(
 )
 
 
+#: axes of a result beside its queries; groups of heads where nothing differs by head
+ROLES = ("batch", "head", "group", "user")
 #: numbers of a matrix that all pairs share: its gradient is summed for each lane, in the second cache
 LARGEST_LAYER = 4096
 
@@ -202,10 +204,8 @@ class _Matcher:
     def matched(self, with_lse: bool, rows: tuple[tuple[Attend, Match], ...]) -> Match:
         if self.query not in self.node.type.axes:
             raise _Unfit(Refusal("all its queries are alike", self.node))
-        if any(axis.role not in ("batch", "head", "user") for axis in self._apart(self.node)):
-            raise _Unfit(
-                Refusal("its result has axes of other tokens, or groups of heads", self.node)
-            )
+        if any(axis.role not in ROLES for axis in self._apart(self.node)):
+            raise _Unfit(Refusal("its result has axes of other tokens", self.node))
         # apart from the score's leaves, which may be the same array; a number is a vector of one
         given_value, classes = self._value()
         value = self._leaf(given_value, given_value)
@@ -215,7 +215,7 @@ class _Matcher:
         score, weight, prior = self.weights.score, self.weights.weight, self.weights.prior
         divisor = self.weights.divisor
         is_softmax = weight is None and prior is None and score is self.source.score
-        if with_lse and not is_softmax:
+        if with_lse and not is_softmax:  # `split_lse` sees to it that there is none in fused calls
             reason = "its lse is read, of weights that are no softmax of its scores"
             raise _Unfit(Refusal(reason, self.node))
         mask = self.source.mask

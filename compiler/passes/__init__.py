@@ -12,10 +12,12 @@ from .join_products import join_products
 from .join_reads import join_reads
 from .simplify import simplify
 from .specialise import specialise
+from .split_lse import split_lse
 from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
 from .sum_after_values import sum_after_values
+from .tables_apart import tables_apart
 from .unroll import unroll
 from .values_by_class import values_by_class
 from .verify import verify
@@ -28,12 +30,14 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     sum_after_values,
     split_unions,
     split_sources,
+    split_lse,
     unroll,
     join_reads,
     values_by_class,
     commute_reads,
     by_distance,
     hoist,
+    tables_apart,
 )
 
 

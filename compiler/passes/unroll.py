@@ -44,7 +44,7 @@ def _written_out(node: Node) -> Node:
         return node
     places = 1
     for axis in node.axes:
-        if axis.size is None or axis not in node.arg.type.axes:
+        if axis.size is None:
             return node
         places *= axis.size.value
     if not 1 <= places <= MOST_PLACES:
@@ -80,7 +80,8 @@ def _joined(op: str, parts: list[Node]) -> Node:
 def _any(parts: list[Node], where: list[Node]) -> Node:
     """any(p, where=c) -> p0 and c0 or p1 and c1"""
     both = zip(parts, where, strict=True)
-    return _joined("or", [_joined("and", [*pair]) for pair in both] if where else parts)
+    alike = dict.fromkeys([_joined("and", [*pair]) for pair in both] if where else parts)
+    return _joined("or", [*alike])
 
 
 def _all(parts: list[Node], where: list[Node]) -> Node:

@@ -304,6 +304,4 @@ def _part(rng: random.Random, seed: int, apart: bool, value: str) -> Part:
     numbers = Numbers(rng, not apart)
     # consecutive seeds take operations far apart, and any PAIRS even ones in a row take all pairs
     score = numbers.score() if seed % 2 else numbers.pair(seed // 2 * STRIDE)
-    # beside other weights than a softmax of the scores, an lse has no kernel
-    lse = rng.random() < (0.3 if normalize == "softmax(s, j)" else 0.03)
-    return Part(score, mask, normalize, lse, value)
+    return Part(score, mask, normalize, rng.random() < 0.3, value)

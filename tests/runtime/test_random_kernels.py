@@ -18,7 +18,7 @@ from fuzz.numbers import PAIRS
 from fuzz.specs import NORMALIZERS, STRIDE, Drawn, Part, drawn
 
 #: seeds of the usual run, and how many of them have no kernel at most
-SEEDS, CHUNK, REFUSED = 100, 25, 0.2
+SEEDS, CHUNK, REFUSED = 100, 25, 0.04
 FORMS = {"all", "cpu"}
 
 
@@ -103,6 +103,22 @@ ONCE_WRONG = {
     ),
     "values from a table, with a prior": spec(
         "dot(q, k)", normalize="by_head * softmax(tanh(s), j)", value="v + of_place[(i * j) % wide]"
+    ),
+    "a log-sum-exp beside other weights": spec(
+        "dot(q, k)", "j != i + 20", normalize="relu(s) ** 2", lse=True
+    ),
+    "a log-sum-exp of scores, beside the softmax of others": spec(
+        "log(relu(dot(q, k)))", normalize="softmax(tanh(s), j)", lse=True
+    ),
+    "any of what is alike": spec("dot(q, k)", "any((i + e) % 1 == j % 3, over=e) or i == j"),
+    "an array as a table and as vectors": spec(
+        "0.3 * k2[(i * j) % 3] * dot(q2, k2) + q2[j % 3] * sum(tanh(q2 + k2))"
+    ),
+    "values by groups of heads": replace(
+        spec("sum(gelu(q + k))", value="by_key"), shared=GROUPS | {"q": "d_head"}
+    ),
+    "layers by groups of heads": replace(
+        spec("sum(tanh(first @ tanh(q + k))) ** 2 + by_head"), shared=GROUPS | {"q": "d_head"}
     ),
     "scores far apart": spec("1e4 * tanh(dot(q, k))", lse=True),
     "a learned slope": spec("leaky_relu(dot(q, k), by_key) + dot(u, leaky_relu(q + k, u))"),

@@ -1,0 +1,82 @@
+"""Arrays that pairs read both at places of their own and as they are, as two arrays.
+
+Before: `a0[i - j] * dot(a0, a1)`
+After:  `a2[i - j] * dot(a0, a1)` with `a2 = a0`
+
+For calls that take generated kernels only: these hold an array as a table or as vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...dsl.core import Arg, Attend, Map, Node, Read, ReadDim, map_operands, operands
+from ..program import Program, rewrite
+
+
+def tables_apart(program: Program) -> Program:
+    """Attends each of whose arrays is read in one way."""
+    return rewrite(program, _rule) if program.signature.fused else program
+
+
+def _rule(node: Node) -> Node:
+    if not isinstance(node, Attend):
+        return node
+    (*fields,) = (
+        item for source in node.sources for item in (source.mask, source.score) if item is not None
+    )
+    inside = list(_inside(*fields))
+    tables = {item.arg for item in inside if isinstance(item, Read | ReadDim)}
+    both = {
+        arg
+        for item in inside
+        for arg in operands(item)
+        if isinstance(arg, Arg) and arg in tables and not _is_table(item, arg)
+    }
+    if not both:
+        return node
+    done: dict[Node, Node] = {}
+
+    def made(item: Node) -> Node:
+        if isinstance(item, Arg):
+            return item
+        if item not in done:
+            found = map_operands(item, made)
+            if isinstance(found, Read | ReadDim) and found.arg in both:
+                found = replace(found, arg=_again(found.arg))
+            done[item] = found
+        return done[item]
+
+    sources = tuple(
+        replace(
+            source,
+            mask=None if source.mask is None else made(source.mask),
+            score=made(source.score),
+        )
+        for source in node.sources
+    )
+    return replace(node, sources=sources)
+
+
+def _inside(*roots: Node) -> list[Node]:
+    """What pairs are made of, down to arrays."""
+    found: dict[Node, None] = {}
+    stack = [*roots]
+    while stack:
+        item = stack.pop()
+        if item not in found:
+            found[item] = None
+            if not isinstance(item, Arg):
+                stack.extend(operands(item))
+    return list(found)
+
+
+def _is_table(node: Node, arg: Node) -> bool:
+    """Whether an array is read by a node at a place alone."""
+    return isinstance(node, Read | ReadDim) and node.arg is arg and node.index is not arg
+
+
+def _again(arg: Node) -> Node:
+    """The same array, by another node."""
+    assert isinstance(arg, Arg)
+    return Arg(arg.type, Map(arg.value.type, "as_ref", (arg.value,)))
