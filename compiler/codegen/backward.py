@@ -9,6 +9,7 @@ from ...dsl.elaborate.typing import pointwise
 from .derivatives import flow, of_term
 from .expressions import Code, Statements, number
 from .leaves import KEY, Held, is_product, padded, query_side
+from .levels import Step, inside, is_extreme
 from .text import (
     all_extremes,
     extremes,
@@ -23,8 +24,8 @@ from .text import (
 )
 from .writer import EACH_PAIR, FORMS, Writer, width_of
 
-#: the cotangents of the score, of a weight, of the term at hand, and of the prior
-DS, DW, DT, DM = (Param(Type(Kind.REAL), name, "carry") for name in ("ds", "dw", "dt", "dm"))
+#: the cotangents of the score, of a weight, of the term and the entry at hand, and of the prior
+DS, DW, DT, DE, DM = (Param(Type(Kind.REAL), name, "carry") for name in "ds dw dt de dm".split())
 
 
 class Backward(Writer):
@@ -45,7 +46,12 @@ class Backward(Writer):
                 (
                     *(line for item in self.held for line in self.rooms(item)),
                     *map(term_room, (*self.terms.values(), *self.entries.values())),
-                    *map(term_room, map(_of_entry, self.entries.values())),
+                    *map(term_room, map(_of, self.entries.values())),
+                    *(
+                        term_room(_of(self.terms[term]))
+                        for term in self.terms
+                        if term in self.inner
+                    ),
                     *map(self.sum_rooms, self.fractions),
                     *(item.cotangent_room() for item in self.distances.values()),
                 )
@@ -72,11 +78,7 @@ class Backward(Writer):
             "column_loads": self.column_loads(keys),
             "adjoints": follows,
             "spread": lines_of(
-                (
-                    *map(self.entry_start, self.entries),
-                    *map(self.spread, self.match.terms),
-                    *map(self.entry_end, self.entries),
-                )
+                (*map(self.entry_start, self.entries), *map(self.spread, reversed(self.steps)))
             ),
             "group_starts": lines_of(map(self.group_starts, self.held)),
             "group_ends": lines_of(
@@ -121,7 +123,8 @@ class Backward(Writer):
         if item.place == 0 or not item.is_vector:
             return False
         terms = (term for term in self.match.terms if not is_product(term, self.match))
-        return item.leaf.table or any(item.leaf.node in set(walk(term)) for term in terms)
+        read = (inside(term, self.match) for term in terms)
+        return item.leaf.table or any(item.leaf.node in nodes for nodes in read)
 
     def targets(self, item: Held) -> list[str]:
         """Where the cotangents of a leaf go, and what of a head is summed on the way."""
@@ -226,20 +229,18 @@ class Backward(Writer):
         root = self.weighing(made)
         score = made.code
         made.lines.clear()
-        wanted = [
-            *self.terms,
-            *self.distances,
-            *(node for node in walk(root) if self.is_number(node)),
-        ]
         seeds: dict[Node, Node] = {root: DS if softmax else DW}
-        wanted += [node for node in walk(*self.match.of_pairs) if self.is_number(node)]
         if self.match.prior is not None:
             prior = self.match.prior.node
             seeds[prior] = pointwise("+", seeds[root], DM) if prior is root else DM
         if self.divided is not None:
             seeds = self.divided.seeds(root, DW)
-        found = flow(seeds, dict.fromkeys(wanted))
-        lines: list[str] = []
+        found = flow(seeds, self.wanted(root, *self.match.of_pairs))
+        lines = [
+            f"store({self.cotangent(term)} + r * LD + col, all(0.0f));"
+            for term in self.terms
+            if not is_extreme(term) and (term in self.inner or term not in found)
+        ]
         for node, part in found.items():
             name = made.value(part)
             if self.match.given is not None:
@@ -247,11 +248,6 @@ class Backward(Writer):
             put = self.put(node, f"(partial ? choose(seen, {name}, all(0.0f)) : {name})", made)
             lines += [*made.lines, *put]
             made.lines.clear()
-        lines += [
-            f"store({name} + r * LD + col, all(0.0f));"
-            for term, name in self.terms.items()
-            if term not in found
-        ]
         return score, Code("\n".join(lines))
 
     def is_number(self, node: Node) -> bool:
@@ -263,8 +259,10 @@ class Backward(Writer):
 
     def put(self, node: Node, part: str, made: Statements) -> list[str]:
         """Add the cotangents of WIDTH pairs to those of a term or a leaf."""
+        if node in self.inner:
+            return [_added(f"{self.cotangent(node)} + r * LD + col", part)]
         if node in self.terms:
-            return [f"store({self.terms[node]} + r * LD + col, {part});"]
+            return [f"store({self.cotangent(node)} + r * LD + col, {part});"]
         if node in self.distances:
             return self.distances[node].add(part)
         if node not in self.by_node:
@@ -286,9 +284,20 @@ class Backward(Writer):
         row = "(first + r) * keys_all + " if item.leaf.domain == "pair" else ""
         return _added(f"grad_{k} + {row}{KEY}", part)
 
-    def spread(self, term: Node) -> str:
-        """From the cotangents of a term to those of its factors, for a group and a tile."""
+    def cotangent(self, term: Node) -> str:
+        """Where the cotangents of a term stand: in its place, but where entries need it once more."""
         name = self.terms[term]
+        return _of(name) if term in self.inner else name
+
+    def spread(self, step: Step) -> str:
+        """From the cotangents of a term or an entry to those of what it is made of."""
+        if step.is_entry:
+            return self.entry_end(step.node)
+        return "" if is_extreme(step.node) else self.spread_term(step.node)
+
+    def spread_term(self, term: Node) -> str:
+        """From the cotangents of a term to those of its factors, for a group and a tile."""
+        name = self.cotangent(term)
         if term in self.networks:
             return self.networks[term].backward(
                 name, width_of(term), self.put_number, self.entry_put
@@ -312,24 +321,24 @@ class Backward(Writer):
         made, rows = Statements(self.feature, "f"), self.rows_at_once(term)
         wanted = [
             node
-            for node in walk(term)
+            for node in inside(term, self.match)
             if node in self.entries
             or (node in self.by_node and self.by_node[node].kind is Kind.REAL)
         ]
         found = of_term(term, DT, dict.fromkeys(wanted))
         before: list[str] = []
-        inside: list[str] = []
+        within: list[str] = []
         after: list[str] = []
         for node, part in found.items():
             value = made.value(part)
-            inside += made.lines
+            within += made.lines
             made.lines.clear()
             if node in self.entries:
-                inside += self.entry_put(node, f"(dt == 0.0f ? all(0.0f) : {value})")
+                within += self.entry_put(node, f"(dt == 0.0f ? all(0.0f) : {value})")
                 continue
             item = self.by_node[node]
             parts = self.feature_put(item, f"(dt == 0.0f ? all(0.0f) : {value})", rows)
-            for lines, texts in zip((before, inside, after), parts, strict=True):
+            for lines, texts in zip((before, within, after), parts, strict=True):
                 lines += if_wanted(item, [texts]) if texts else []
         whole = term not in self.fractions
         loop = _SPREAD.format(
@@ -339,7 +348,7 @@ class Backward(Writer):
             rows=rows,
             width=width_of(term),
             before="\n".join(before),
-            inside="\n".join(inside),
+            inside="\n".join(within),
             after="\n".join(after),
         )
         return loop if whole else self.sum_spread(term, name, loop)
@@ -366,27 +375,39 @@ class Backward(Writer):
 
     def entry_start(self, node: Node) -> str:
         """Nothing is added to the cotangents of an entry of each pair yet."""
-        clear = f"store({_of_entry(self.entries[node])} + r * LD + col, all(0.0f));"
+        clear = f"store({_of(self.entries[node])} + r * LD + col, all(0.0f));"
         return "\n".join(self.if_entry_wanted(node, [EACH_PAIR.format(code=clear)]))
 
     def entry_put(self, node: Node, part: str) -> list[str]:
         """Add the cotangents of WIDTH pairs at one feature."""
-        at = f"{_of_entry(self.entries[node])} + r * LD + n * LANES + c * WIDTH"
+        at = f"{_of(self.entries[node])} + r * LD + n * LANES + c * WIDTH"
         return self.if_entry_wanted(node, [_added(at, part)])
 
     def entry_end(self, node: Node) -> str:
-        """Add those of all pairs of a group and a tile to those of the table."""
+        """Add those of all pairs of a group and a tile to those of what it is made of."""
         made = self.pairs("e")
-        part = f"load({_of_entry(self.entries[node])} + r * LD + col)"
-        put = self.put(node, part, made)
-        text = EACH_PAIR.format(code="\n".join((*made.lines, *put)))
+        lines = [f"const real de = load({_of(self.entries[node])} + r * LD + col);"]
+        for item, part in flow({node: DE}, self.wanted(node)).items():
+            value = made.value(part)
+            put = self.put(
+                item, value if part is DE else f"(de == 0.0f ? all(0.0f) : {value})", made
+            )
+            lines += [*made.lines, *put]
+            made.lines.clear()
+        text = EACH_PAIR.format(code="\n".join(lines))
         return "\n".join(self.if_entry_wanted(node, [text]))
+
+    def wanted(self, *roots: Node) -> dict[Node, None]:
+        """What a number of a pair is made of that has cotangents."""
+        numbers = (node for node in walk(*roots) if self.is_number(node))
+        return dict.fromkeys((*self.terms, *self.distances, *numbers))
 
     def if_entry_wanted(self, node: Node, lines: list[str]) -> list[str]:
         """Lines that are there where the gradient of the table is wanted."""
         if node in self.distances:
             return self.distances[node].if_wanted("\n".join(lines)).splitlines()
-        assert isinstance(node, Read | ReadDim)
+        if not isinstance(node, Read | ReadDim):
+            return lines
         return if_wanted(self.by_node[node.arg], lines)
 
     def group_starts(self, item: Held) -> str:
@@ -452,8 +473,8 @@ _SPREAD = """for (long q = {begin}; q < {end}; q += {rows})
   }}"""
 
 
-def _of_entry(name: str) -> str:
-    """Where the cotangents of an entry of each pair are summed."""
+def _of(name: str) -> str:
+    """Where the cotangents of an entry or a term of each pair are summed."""
     return f"of_{name}"
 
 

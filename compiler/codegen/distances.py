@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...dsl.core import AtDistance, Const, Map, Node, Read, ReadDim
+from ...dsl.core import Const, Node, Read, ReadDim
 from ..apart import is_of_distance, steps
-from ..matching.fused import Match
+from ..matching.fused import Match, arithmetic
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,13 @@ def distances(match: Match) -> dict[Node, Distance]:
             continue
         seen.add(node)
         places = frozenset(_places(node, match))
-        if len(places) == 2 and is_of_distance(node, match.domain, _args):
+        if len(places) == 2 and is_of_distance(node, match.domain, arithmetic):
             row, key = sorted(places, key=lambda place: match.domain(place) != "row")
             if steps(node, match.domain) is None:  # a difference itself is as fast made as read
                 found[node] = Distance(row, key)
         else:
-            stack.extend(_args(node))
+            stack.extend(arithmetic(node))
     return found
-
-
-def _args(node: Node) -> tuple[Node, ...]:
-    """What a pair's number is made of, place of a table included."""
-    if isinstance(node, Map):
-        return node.args
-    if isinstance(node, AtDistance):
-        return (node.arg,)
-    return (node.index,) if isinstance(node, Read | ReadDim) else ()
 
 
 def _places(node: Node, match: Match) -> Iterator[Node]:
@@ -66,7 +57,7 @@ def _places(node: Node, match: Match) -> Iterator[Node]:
         if item in seen or isinstance(item, Const):
             continue
         seen.add(item)
-        below = _args(item)
+        below = arithmetic(item)
         if below:
             stack.extend(below)
             table = item.arg if isinstance(item, Read | ReadDim) else None

@@ -56,16 +56,22 @@ class Statements:
                 continue
             self.known.add(node)
             if isinstance(node, Map) and node.op in JUMPS:
-                reals = {item for arg in node.args for item in _inside(arg) if _is_arithmetic(item)}
-                for item in reals - self.decisive:
-                    self.names.pop(item, None)
-                self.decisive |= reals
+                self._decide(*node.args)
+
+    def _decide(self, *roots: Node) -> None:
+        """Have all steps of some nodes rounded."""
+        reals = {item for root in roots for item in _inside(root) if _is_arithmetic(item)}
+        for item in reals - self.decisive:
+            self.names.pop(item, None)
+        self.decisive |= reals
 
     def summand(self, term: Node) -> str:
         """What a term sums over features, at one of them."""
         if isinstance(term, Contract):
             return f"{self.value(term.left)} * {self.value(term.right)}"
         assert isinstance(term, Reduce)
+        if term.op != "sum":  # others compare it with its features
+            self._decide(term.arg)
         return self.value(term.arg)
 
     @property

@@ -8,22 +8,21 @@ from ...dsl.core import Node
 from .expressions import Code, number
 from .leaves import Held, is_product
 from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
-from .writer import Writer
+from .writer import Pairing, Writer
 
 
 class Forward(Writer):
     template = "forward.cpp.jinja"
-    rows, first_row, first_vector, vectors = (
-        "padded",
-        "top_row",
-        "seen[n].from * WIDTH",
-        "seen[n].to - seen[n].from",
-    )
+    part = Pairing("padded", "top_row", "seen[n].from * WIDTH", "seen[n].to - seen[n].from")
 
     def blocks(self) -> dict[str, Any]:
         keys = [item for item in self.held if item.leaf.domain == "key"]
         cutting = [item for item in self.held if item.in_mask and item.leaf.domain == "row"]
-        products = [term for term in self.match.terms if is_product(term, self.match)]
+        products = [
+            step
+            for step in self.steps
+            if is_product(step.node, self.match) and step.node not in self.inner
+        ]
         made = self.pairs()
         self.weighing(made)
         sums: dict[str, Any] = {"visible_sums": Code(""), "all_sums": Code("")}
@@ -49,15 +48,10 @@ class Forward(Writer):
             ),
             "row_spans": lines_of(map(self.row_spans, cutting)),
             "cut": bool(cutting),
-            "terms": lines_of(
-                (
-                    *map(self.entry, self.match.entries),
-                    *(self.term(term) for term in self.match.terms if term not in products),
-                )
-            ),
+            "terms": lines_of(self.step(step) for step in self.steps if step not in products),
             "products": lines_of(
-                f"for (long n = 0; n < batch; ++n) {{\n  const long t = tile_of[n];\n  {self.term(term)}\n}}"
-                for term in products
+                f"for (long n = 0; n < batch; ++n) {{\n  const long t = tile_of[n];\n  {self.step(step)}\n}}"
+                for step in products
             ),
             "late_packing": lines_of(map(self.late_packing, keys)),
             "fetches": lines_of(map(self.fetch, self.held)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...dsl.core import Contract, Kind, Node, walk
 from ..matching.fused import Leaf, Match
+from .levels import inside
 
 #: the first of WIDTH keys, in tile `t`
 KEY = "(t * LANES + c * WIDTH)"
@@ -101,15 +102,15 @@ class Held:
         """The same of one feature `d`."""
         if not self.is_vector:
             return self.scalar(index)
-        k = self.place
+        k, spread = self.place, SPREAD[self.kind]
         match self.leaf.domain:
             case "row":
-                return f"all(x{k}[r * {padded(self.width)} + d])"
+                return f"{spread}(x{k}[r * {padded(self.width)} + d])"
             case "key":
                 return f"load(x{k} + ({index} * {self.width} + d) * LANES + c * WIDTH)"
             case "apart":
                 return f"load({self.apart(f'x{k} + d * size_{k}')})"
-        return f"all(x{k}[d])"
+        return f"{spread}(x{k}[d])"
 
     @staticmethod
     def apart(start: str) -> str:
@@ -135,11 +136,10 @@ class Held:
     def load_rows(self) -> str:
         """The numbers of a group of queries."""
         k, at = self.place, f"a{self.place}.of(b, h)"
-        if self.kind is Kind.BOOL:
-            return f"truths(x{k}, {at}, a{k}.by_row, first, count, GROUP);"
         if self.is_vector:
             return f"rows_of(x{k}, {self.padded}, {at}, a{k}.by_row, {self.width}, first, count, GROUP);"
-        return f"numbers(x{k}, {at}, a{k}.by_row, first, count, GROUP);"
+        load = "truths" if self.kind is Kind.BOOL else "numbers"
+        return f"{load}(x{k}, {at}, a{k}.by_row, first, count, GROUP);"
 
     def load_keys(self, to: str, at: str, tile: str) -> str:
         """The numbers of a tile of keys."""
@@ -182,7 +182,7 @@ def _factors(match: Match) -> tuple[tuple[int, ...], ...]:
     others: set[int] = set()
     for term in match.terms:
         if not is_product(term, match):
-            others |= {places[node] for node in walk(term) if node in places}
+            others |= {places[node] for node in inside(term, match) if node in places}
             continue
         left, right = (found[places[side]] for side in _sides(term))
         left |= right

@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ...dsl.core import Contract, Kind, Node, Param, Type, operands, walk
+from ...dsl.core import Contract, Kind, Node, Param, Type, operands
 from ..matching.fused import Match
 from .derivatives import flow, of_term
 from .expressions import Statements
 from .leaves import Held, padded
+from .levels import inside
+from .operators import joined, start_of
 from .text import if_wanted
 
 #: the cotangent of what a stage makes
@@ -40,16 +42,22 @@ class Network:
         entries: Mapping[Node, str],
         leaf: Callable[[Node], str | None],
     ) -> None:
-        inside = set(walk(term))
+        self.read = set(inside(term, match))
         self.term, self.by_node, self.entries, self.leaf = term, by_node, entries, leaf
-        self.layers = {node: f"layer_{n}" for n, node in enumerate(match.layers) if node in inside}
+        named = ((node, f"layer_{n}") for n, node in enumerate(match.layers))
+        self.layers = {node: name for node, name in named if node in self.read}
 
     def forward(self, name: str, width: int) -> str:
         """The term, for a group and a tile."""
         made = self._statements()
         value = made.summand(self.term)
         return _FORWARD.format(
-            name=name, width=width, layers=self._layers(), code=made.code, value=value
+            name=name,
+            width=width,
+            layers=self._layers(),
+            code=made.code,
+            start=start_of(self.term),
+            total=joined(self.term, "total", value),
         )
 
     def _statements(self) -> Statements:
@@ -93,7 +101,7 @@ class Network:
         rows = [
             item
             for node, item in self.by_node.items()
-            if item.leaf.domain == "row" and item.is_vector and node in set(walk(self.term))
+            if item.leaf.domain == "row" and item.is_vector and node in self.read
         ]
         before = [
             line
@@ -112,7 +120,11 @@ class Network:
             for node, layer in self.layers.items()
         ]
         seed = f"const real dy = load({name} + r * LD + n * LANES + c * WIDTH);"
-        stages = [self._stage(of_term(self.term, DY, self._wanted(self.term)), width, seed, add)]
+        stages = [
+            self._stage(
+                of_term(self.term, DY, self._wanted(*operands(self.term))), width, seed, add
+            )
+        ]
         for node, layer in reversed(self.layers.items()):
             count, columns = _sizes(node)
             weight = self.by_node[node.left]
@@ -133,10 +145,10 @@ class Network:
             after="\n".join(after),
         )
 
-    def _wanted(self, node: Node) -> dict[Node, None]:
-        """The leaves and layers that an expression of features reads."""
+    def _wanted(self, *roots: Node) -> dict[Node, None]:
+        """The leaves, entries and layers that an expression of features reads."""
         found: dict[Node, None] = {}
-        stack = [node]
+        stack = [*roots]
         while stack:
             item = stack.pop()
             if item in self.layers or item in self.entries or item in self.by_node:
@@ -201,10 +213,10 @@ def _sizes(layer: Contract) -> tuple[int, int]:
 _FORWARD = """for (long r = 0; r < count; ++r) {{
   {layers}
   for (long c = 0; c < COLS; ++c) {{
-    real total = {{}};
+    real total = {start};
     for (long d = 0; d < {width}; ++d) {{
       {code}
-      total += {value};
+      total = {total};
     }}
     store({name} + r * LD + n * LANES + c * WIDTH, total);
   }}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...dsl.core import Node, Reduce
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -109,3 +111,15 @@ TEXTS: dict[str, Text] = {
     "detach": _same("{0}"),
     "as_ref": _same("{0}"),
 }
+
+
+def start_of(term: Node) -> str:
+    """What a term is of no features."""
+    op = term.op if isinstance(term, Reduce) else "sum"
+    return {"sum": "all(0.0f)", "max": "all(-INF)", "min": "all(INF)"}[op]
+
+
+def joined(term: Node, total: str, value: str) -> str:
+    """A term of some features, and of one more."""
+    op = term.op if isinstance(term, Reduce) else "sum"
+    return f"{total} + {value}" if op == "sum" else TEXTS[op].real.format(total, value)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from ...dsl.core import Contract, Map, Node, Param, Reduce, walk
+from ...dsl.core import Contract, Map, Node, Param, Reduce
 from ..matching.fused import Match
 from .algebra import fractions
 from .by_distance import ByDistance
@@ -12,7 +13,9 @@ from .distances import distances
 from .divisors import Divided
 from .expressions import Code, Spans, Statements, number
 from .leaves import KEY, Held, held, is_product, query_side
+from .levels import Step, inside, is_extreme, steps, terms_of
 from .networks import Network
+from .operators import joined, start_of
 from .pairs import Pairs
 from .text import (
     MORE_HEADERS,
@@ -28,13 +31,27 @@ from .text import (
 _LIGHT = frozenset("neg + - * min max abs relu < <= > >= == != where clip sign detach **".split())
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """Pairs of a group and a tile: queries and vectors of keys, the first of either and how many."""
+
+    rows: str
+    first_row: str
+    first_vector: str
+    vectors: str
+
+
+#: all of them
+WHOLE = Pairing("count", "0", "0", "COLS")
+
+
 class Writer:
     """What both kernels have in common. `index` names the tile at hand in the arrays of keys."""
 
     index = "t"
     template = ""
-    #: the rows, the first of them, the first vector and the number of vectors of a product of a group and a tile
-    rows, first_row, first_vector, vectors = "count", "0", "0", "COLS"
+    #: of which products are taken
+    part = WHOLE
 
     def __init__(self, match: Match) -> None:
         self.match = match
@@ -44,10 +61,13 @@ class Writer:
         found = ((term, fractions(term, match)) for term in match.terms)
         self.fractions = {term: made for term, made in found if made is not None}
         self.entries = {node: f"entry_{place}" for place, node in enumerate(match.entries)}
+        self.steps = steps(match)
+        #: terms that entries are made of
+        self.inner = {term for node in match.entries for term in terms_of(node, match)}
         self.networks = {
             term: Network(term, match, self.by_node, self.entries, self.feature)
             for term in match.terms
-            if not set(match.layers).isdisjoint(walk(term))
+            if not set(match.layers).isdisjoint(inside(term, match))
         }
         self.distances = {
             node: ByDistance(f"apart_{place}", node, found, self.by_node, self.index)
@@ -98,9 +118,7 @@ class Writer:
             "distance_pairs": lines_of(item.pairs() for item in self.distances.values()),
             "classify": self.classify(),
             "visible": self.visible(),
-            "terms": lines_of(
-                (*map(self.entry, self.match.entries), *map(self.term, self.match.terms))
-            ),
+            "terms": lines_of(map(self.step, self.steps)),
         }
 
     def pairs(self, prefix: str = "v") -> Pairs:
@@ -208,8 +226,12 @@ class Writer:
         bits = f"{rows.scalar(self.index)}, {keys.scalar(self.index)}, {number(dropped.rate)}"
         return Code(f"choose(keep({bits}), all({number(1 / (1 - dropped.rate))}), all(0.0f))")
 
+    def step(self, step: Step) -> str:
+        """A term or an entry, of a group and a tile."""
+        return self.entry(step.node) if step.is_entry else self.term(step.node)
+
     def entry(self, node: Node) -> str:
-        """An entry of a table for each pair, of a group and a tile."""
+        """An entry for each pair, of a group and a tile."""
         made = self.pairs("e")
         put = f"store({self.entries[node]} + r * LD + col, {made.value(node)});"
         return EACH_PAIR.format(code="\n".join((*made.lines, put)))
@@ -220,11 +242,12 @@ class Writer:
         if is_product(term, self.match):
             assert isinstance(term, Contract)
             row, key = (self.by_node[side] for side in query_side(term, self.match))
-            first, vector = self.first_row, self.first_vector
+            part = WHOLE if term in self.inner else self.part
+            first, vector = part.first_row, part.first_vector
             to = f"{name} + {first} * LD + n * LANES + {vector}, LD"
             left = f"x{row.place} + {first} * {row.padded}, {row.padded}, 1"
             right = f"x{key.place} + {self.index} * {key.steps} * LANES + {vector}, LANES"
-            sizes = f"{self.rows}, {self.vectors}, {key.steps}"
+            sizes = f"{part.rows}, {part.vectors}, {key.steps}"
             return f"product<false>({to}, {left}, {right}, {sizes});"
         if term in self.networks:
             return self.networks[term].forward(name, width_of(term))
@@ -240,6 +263,10 @@ class Writer:
         """A sum over features, one after the other."""
         made = Statements(self.feature, "f")
         value = made.summand(term)
+        if is_extreme(term):
+            start, best = start_of(term), joined(term, "best", value)
+            width = width_of(term)
+            return _EXTREME.format(name=name, start=start, width=width, code=made.code, best=best)
         rows = self.rows_at_once(term)
         return _LOOP.format(
             name=name,
@@ -257,7 +284,7 @@ class Writer:
         Padding stands for those beyond a group, but not in arrays by pair. Where functions are
         computed reading is nothing, and the code would be long.
         """
-        below = list(walk(term))
+        below = list(inside(term, self.match))
         pairs = {leaf.node for leaf in self.match.leaves if leaf.domain == "pair"}
         light = all(not isinstance(node, Map) or node.op in _LIGHT for node in below)
         return "SUM_ROWS" if light and pairs.isdisjoint(below) else "1"
@@ -314,6 +341,17 @@ _LOOP = """for (long q = {begin}; q < {end}; q += {rows})
         float* const at = {name} + (q + i) * LD + n * LANES + c * WIDTH;
         store(at, made[i][c] + (e ? load(at) : (real){{}}));
       }}
+  }}"""
+
+
+_EXTREME = """for (long r = 0; r < count; ++r)
+  for (long c = 0; c < COLS; ++c) {{
+    real best = {start};
+    for (long d = 0; d < {width}; ++d) {{
+      {code}
+      best = {best};
+    }}
+    store({name} + r * LD + n * LANES + c * WIDTH, best);
   }}"""
 
 

@@ -4,7 +4,8 @@
 
 A score is arithmetic on numbers of pairs: of its leaves (arrays by query, by key, by pair, by head)
 and of its terms (sums over a feature dim, products of queries and keys among them). What a term sums is
-made of leaves, too, feature by feature, and of entries of tables, made once for all features.
+made of leaves, too, feature by feature, and of entries, made once for all features: of tables, and of
+other terms.
 """
 
 from __future__ import annotations
@@ -101,12 +102,12 @@ class Match:
     weight      None for softmax, else the weight of a pair, before it is divided
     value       leaf of the values
     leaves      everything that is read, `value` first; an array that the score reads too is there twice
-    terms       sums over a feature dim, in the order in which they are needed
+    terms       sums over a feature dim, and extremes without a gradient
     prior       what the weights of a softmax are multiplied with, if they are
     divisor     what the weights of a row are divided by, if they are
     rows        attends over the same pairs whose results are read by query, by kernels too
     dropped     how weights are dropped, if they are
-    entries     of tables, one for each pair, that terms read
+    entries     numbers of a pair that terms read at every feature: of tables, and made of other terms
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     classes     what the weights of a query are summed by, if they are
     """
@@ -270,6 +271,10 @@ class _Matcher:
         """Collect what a number of a pair (of a pair and a feature) is made of."""
         if node.type.dims and not feature:
             raise _Unfit(Refusal("a vector is made for every pair", node))
+        if feature and _is_made_of_sums(node):
+            self._scalar(node)
+            self.entries[node] = None
+            return
         match node:
             case Const():
                 return
@@ -279,6 +284,8 @@ class _Matcher:
                 self._leaf(node, node)
             case Map(op="**") if node.type.kind is Kind.INT and not isinstance(node.args[1], Const):
                 raise _Unfit(Refusal("an int is raised to a power that differs by pair", node))
+            case Map(op="detach", args=(Reduce(op="max" | "min") as extreme,)) if not feature:
+                self._term(extreme)
             case Map(op=op) if op in OPERATORS:
                 for arg in node.args:
                     self._scalar(arg, feature)
@@ -288,8 +295,10 @@ class _Matcher:
                     self.entries[node] = None
             case AtDistance(arg=arg):
                 self._scalar(arg, feature)
-            case Contract() | Reduce() if not feature:
+            case Contract() | Reduce(op="sum") if not feature:
                 self._term(node)
+            case Reduce():
+                raise _Unfit(Refusal(f"a `{node.op}` is taken for every pair", node))
             case Contract(left_dims=(1,), right_dims=(0,)) if isinstance(node.left, Arg | Param):
                 self._layer(node)
             case _:
@@ -306,8 +315,8 @@ class _Matcher:
             for side, _ in sides:
                 self._scalar(side, feature=True)
         else:
-            plain = node.op == "sum" and not node.axes and node.where is None
-            if not plain or len(node.arg.type.dims) != 1:
+            plain = node.op in ("sum", "max", "min") and not node.axes and node.where is None
+            if not plain or len(node.arg.type.dims) != 1 or node.arg.type.kind is not Kind.REAL:
                 raise _Unfit(Refusal(f"a `{node.op}` is taken for every pair", node))
             self._scalar(node.arg, feature=True)
         self.terms[node] = None
@@ -366,3 +375,30 @@ class _Matcher:
 
     def _apart(self, node: Node) -> frozenset[Axis]:
         return node.type.axes - {self.query, self.key}
+
+
+def arithmetic(node: Node) -> tuple[Node, ...]:
+    """What a number of a pair is computed of, the places of tables included; nothing of a sum."""
+    match node:
+        case Map(args=args):
+            return args
+        case AtDistance(arg=arg):
+            return (arg,)
+        case Read(index=index) | ReadDim(index=index):
+            return (index,)
+    return ()
+
+
+def _is_made_of_sums(node: Node) -> bool:
+    """Whether something is a number of a pair, a sum over features or made of one."""
+    if node.type.dims:
+        return False
+    stack, seen = [node], set[Node]()
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Contract | Reduce):
+            return True
+        if item not in seen:
+            seen.add(item)
+            stack.extend(arithmetic(item))
+    return False

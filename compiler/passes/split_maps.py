@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from ...dsl.core import (
     Attend,
-    ConcatDims,
     Const,
     Contract,
     Kind,
@@ -21,15 +20,13 @@ from ...dsl.core import (
     Map,
     Node,
     Param,
-    Range,
     ReadDim,
-    Transpose,
     Type,
 )
 from ...dsl.elaborate.contractions import contract
-from ...dsl.elaborate.typing import const, pointwise
-from ...dsl.sizes import Size
+from ...dsl.elaborate.typing import pointwise
 from ..program import Program, rewrite
+from .joints import by_parts
 from .pairs import rewrite_pairs
 
 
@@ -46,17 +43,13 @@ def _split(node: Node) -> Node:
     match node:
         case Linear(to_axes=(), to_dims=(_,)) if len(node.arg.type.dims) == 1:
             return _layer(node)
-        case Contract(right=ConcatDims() as joined, right_dims=(0,)):
-            return _parts(node.left, node.left_dims[0], joined) or node
-        case Contract(left=ConcatDims() as joined, left_dims=(0,)) if _is_vector(node.right):
-            return _parts(node.right, 0, joined) or node
+        case Contract():
+            return by_parts(node)
         case ReadDim(index=Const() as index) if not index.type.dims:
             return _read(node.arg, index)
+        case ReadDim(index=index) if not index.type.dims and len(node.arg.type.tokens) > 1:
+            return _read_pointwise(node.arg, index)
     return node
-
-
-def _is_vector(node: Node) -> bool:
-    return len(node.type.dims) == 1
 
 
 def _layer(node: Linear) -> Node:
@@ -71,28 +64,16 @@ def _layer(node: Linear) -> Node:
     return pointwise("+", made, bias)
 
 
-def _parts(matrix: Node, dim: int, joined: ConcatDims) -> Node | None:
-    """The product of a dim of a matrix with vectors that are joined, one by one."""
-    if not _is_vector(joined) or len(matrix.type.dims) > 2:
-        return None
-    rows = matrix
-    if dim == 1:
-        dims = matrix.type.dims[::-1]
-        rows = Transpose(replace(matrix.type, dims=dims), matrix)
-    total: Node | None = None
-    first = 0
-    for arg in joined.args:
-        (size,) = arg.type.dims
-        product = contract(sliced(rows, first, size), arg, ((0, 0),))
-        total = product if total is None else pointwise("+", total, product)
-        first += size.value
-    return total
-
-
-def sliced(array: Node, first: int, size: Size) -> Node:
-    """Some places of the first dim of an array."""
-    place = pointwise("+", Range(Type(Kind.INT, frozenset(), (size,))), const(first))
-    return ReadDim(replace(array.type, dims=(size, *array.type.dims[1:])), array, place)
+def _read_pointwise(node: Node, index: Node) -> Node:
+    """One number of a vector of pairs, at a place of each pair, made of numbers of what it is made of."""
+    if isinstance(node, Map) and len(node.type.dims) == 1:
+        args = (_read_pointwise(arg, index) if arg.type.dims else arg for arg in node.args)
+        return pointwise(node.op, *args)
+    return ReadDim(
+        replace(node.type, axes=node.type.axes | index.type.axes, dims=node.type.dims[1:]),
+        node,
+        index,
+    )
 
 
 def _read(node: Node, index: Const) -> Node:

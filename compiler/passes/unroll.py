@@ -1,10 +1,10 @@
-"""Reductions of pairs over an axis of a few places, written out.
+"""Reductions of pairs that kernels have no form for, written out.
 
 Before: `any(places == j // 64, over=p)`, an array over pairs and `p`
 After:  `places[0] == j // 64 or places[1] == j // 64`, numbers of pairs
 
-Before: `mean((q - k) ** 2)` over features
-After:  `sum((q - k) ** 2) / d_head`
+Before: `mean((q - k) ** 2)`, `max(q * k, over=last)`, `rms_norm(q + k)` over features
+After:  sums over features, of which other sums may be made: `sum((q - k) ** 2) / d_head`
 
 For calls that take generated kernels only: they have no loop over a third axis, and sum over features.
 """
@@ -16,9 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 
-from ...dsl.core import Attend, Axis, Index, Map, Node, Read, Reduce
+from ...dsl.core import Attend, Axis, Contract, Index, Map, Node, Norm, Read, Reduce
 from ...dsl.elaborate.typing import const, pointwise
 from ..program import Program, rewrite
+from .features import by_sums, is_tied, norm_by_sums, tied
+from .joints import by_parts, matrix_first
 from .pairs import rewrite_pairs
 
 #: places of all axes of a reduction together that are written out
@@ -37,9 +39,13 @@ def _rule(node: Node) -> Node:
 
 
 def _written_out(node: Node) -> Node:
-    if isinstance(node, Reduce) and node.op == "mean" and not node.axes and node.where is None:
-        count = math.prod(node.arg.type.dims[dim].value for dim in node.dims)
-        return pointwise("/", replace(node, op="sum"), const(float(count)))
+    if isinstance(node, Norm):
+        return norm_by_sums(node)
+    if isinstance(node, Contract):
+        made = by_parts(node)
+        return matrix_first(made) if isinstance(made, Contract) else made
+    if isinstance(node, Reduce) and not node.axes and len(node.arg.type.dims) == 1:
+        return by_sums(node)
     if not isinstance(node, Reduce) or node.dims or not node.axes or node.op not in RULES:
         return node
     places = 1
@@ -109,11 +115,26 @@ def _mean(parts: list[Node], where: list[Node]) -> Node:
     return pointwise("safe_div", _sum(parts, where), _count(where, []))
 
 
-#: not the extremes, whose ties share a gradient evenly, which a chain of two at a time does not
+def _extreme(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]:
+    """max(x) -> m + ties(x0, m) + ties(x1, m) over their number, with m = max(x0, x1) without a gradient"""
+
+    def rule(parts: list[Node], where: list[Node]) -> Node:
+        if where:
+            both = zip(where, parts, strict=True)
+            parts = [pointwise("where", test, part, const(lowest)) for test, part in both]
+        largest = pointwise("detach", _joined(op, parts))
+        ties, count = (_joined("+", [f(part, largest) for part in parts]) for f in (tied, is_tied))
+        return pointwise("+", largest, pointwise("safe_div", ties, count))
+
+    return rule
+
+
 RULES: dict[str, Callable[[list[Node], list[Node]], Node]] = {
     "any": _any,
     "all": _all,
     "sum": _sum,
     "count": _count,
     "mean": _mean,
+    "max": _extreme("max", -math.inf),
+    "min": _extreme("min", math.inf),
 }

@@ -27,7 +27,7 @@ from ..apart import is_pair
 from ..one_hot import one_hot
 from ..program import Program, rewrite
 from .hoist import terms_of, total_of
-from .split_maps import sliced
+from .joints import sliced
 
 #: a sum for each class is kept for each query
 MOST_CLASSES = 256

@@ -196,6 +196,40 @@ class Numbers:
         form = self.rng.choice(["dot(u, {})", "dot({}, u)", "sum({})", "dot(u, {}) / sqrt(d_head)"])
         return form.format(self.rng.choice(FEATURES).format(a=inner))
 
+    def of_features(self) -> str:
+        """What other reductions make of features, and sums of what is made of other sums."""
+        vector = self.features()
+        inner = self.rng.choice(FEATURES).format(a=vector)
+        meeting, leaf = self.meeting(), self.leaf()
+        return self.rng.choice(
+            [
+                f"dot(u, tanh((q + k) * {meeting})) / sqrt(d_head)",
+                f"sum(sigmoid({vector}) * tanh({meeting})) / d_head",
+                f"sum(({inner}) * tanh({meeting} + {leaf})) / sqrt(d_head)",
+                f"sum(tanh(first @ ({vector} * tanh({meeting})))) / 3",
+                f"dot(of_second, second @ relu(first @ ({inner}) + tanh({meeting}))) / d_head",
+                f"max({inner}, over=last)",
+                f"min({vector}, over=last)",
+                f"max(first @ {vector}, over=last) / d_head",
+                f"logsumexp({inner}, over=last)",
+                f"logsumexp({vector}, over=last, where=q > k)",
+                f"mean({inner}, over=last, where=q + u > k)",
+                f"sum({inner}, over=last, where=u > 0) / d_head",
+                f"real(count({vector} > 0.2, over=last)) / d_head * {leaf}",
+                f"where(any({vector} > 1.3, over=last), {leaf}, {meeting})",
+                f"where(all(q - k > -1.3, over=last), {leaf}, {meeting})",
+                f"dot(u, layer_norm({vector}, affine=false, eps=0.1)) / sqrt(d_head)",
+                f"dot(u, rms_norm({vector}, affine=false, eps=0.1)) / sqrt(d_head)",
+                f"dot(u, unit({inner}, eps=0.1))",
+                f"dot(softmax({vector}, last), u)",
+                f"sum(tanh(concat(q, k) * {meeting})) / d_head",
+                "dot(concat(q, k), concat(k, tanh(q))) / d_head",
+                f"({inner})[({self.whole()}) % d_head]",
+                f"max(by_e * {leaf}, over=e)",
+                "min(by_e + by_query, over=e, where=(i + e) % 2 == 0 or e > 0) * by_key",
+            ]
+        )
+
     def features(self) -> str:
         """A vector of a pair, inside a sum."""
         return self.rng.choice(

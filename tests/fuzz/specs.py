@@ -276,6 +276,10 @@ def drawn(seed: int) -> Drawn:
     more = random.Random(f"by distance {seed}")
     if more.random() < 0.1:
         parts[0] = replace(parts[0], score=f"{parts[0].score} + {more.choice(BY_DISTANCE)}")
+    more = random.Random(f"of features {seed}")
+    if more.random() < 0.2:
+        term = Numbers(more, not apart).of_features()
+        parts[0] = replace(parts[0], score=f"{parts[0].score} + {term}")
     made = Drawn(
         seed,
         tuple(parts),

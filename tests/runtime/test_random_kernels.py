@@ -72,6 +72,39 @@ ONCE_WRONG = {
         " + sum(relu(first @ (q * flat[(i - j) % wide] + k))) / 3 + rel[clip(i - j + 4, 0, 8)]"
     ),
     "means over features": spec("mean((q - k) ** 2) + mean(tanh(q + k))"),
+    "ints and bools as vectors": spec(
+        "sum(where(q > 0, q * k, u)) + sum(where(k > 0, q, real(round(2 * k) % 3)))"
+        " + sum(where(u > 0, real(int(3 * q) * int(2 * k)), range(d_head) * k)) / 9"
+    ),
+    "sums inside of sums": spec(
+        "sum(tanh((q + k) * tanh(sum(relu(u * k + q * dot(q, k)))))) * dot(q, k)"
+        " + dot(u, tanh(q * (i - j) * sum(relu(k * dot(q, k))) / 9 + by_query))"
+    ),
+    "layers of layers": spec(
+        "sum(tanh(first @ tanh((q + k) * sum(tanh(first @ (q * k))))))"
+        " + dot(u, sigmoid(q * k) * tanh(sum(tanh(first @ (q * k)))))"
+    ),
+    "extremes over features": spec(
+        "max(q + k, over=last) - min(q * k, over=last, where=u > 0) * dot(q, k)"
+        " + max(first @ (q * k), over=last) + max(round(q) * round(k), over=last)"
+    ),
+    "extremes over places": spec(
+        "max(by_e * by_key, over=e) - min(by_e * by_key, over=e, where=e > 0 or i > j)"
+    ),
+    "norms of pairs": spec(
+        "dot(u, rms_norm(q + k, as=one)) + dot(u, layer_norm(q * k, as=other)) + dot(u, unit(q - k))"
+    ),
+    "reductions over features": spec(
+        "logsumexp(q * k, over=last) + mean(q * k, over=last, where=q > k) + sum(q, over=last, where=k > u)"
+        " + real(count(q > k, over=last)) * dot(q, k) + dot(softmax(q + k, last), u)",
+        "any(q > k + 0.3, over=last) or all(q > k - 2, over=last)",
+    ),
+    "numbers of vectors of pairs": spec("(q * k)[j % 5] + tanh(q + k)[i % 5] * dot(q, k)"),
+    "joined vectors": spec(
+        "dot(concat(q, k), concat(k, q)) + dot(tanh(concat(q * k, q + k)), concat(u, u))"
+        " + sum(tanh(concat(q, k) * dot(q, k))) + max(concat(q, k * q), over=last)"
+        " + dot(joined @ tanh(concat(q2 * k2, k2)), joined @ concat(q2, k2))"
+    ),
     "keys as values": spec("dot(q, k) + dot(u, tanh(q + k))", value="k"),
     "numbers as values, in score and mask": spec(
         "dot(q, k) * by_key", "by_key > 0", value="by_key"

@@ -121,6 +121,15 @@ INLINE void columns(float* to, const T* from, long apart, long width, long key, 
   in_columns(to, width, width, std::min<long>(LANES, keys - key), some, one);
 }
 
+// The same of ints and bools.
+INLINE int64_t held(int64_t x) { return x; }
+INLINE int32_t held(uint8_t x) { return x ? -1 : 0; }
+template <class F, class T>
+INLINE void columns(F* to, const T* from, long apart, long width, long key, long keys) {
+  for (long d = 0; d < width; ++d)
+    for (long n = 0; n < LANES; ++n) to[d * LANES + n] = key + n < keys ? held(from[(key + n) * apart + d]) : F{};
+}
+
 // Have a token that is soon read, or written, fetched into the cache.
 template <bool WRITE, class T>
 INLINE void fetch(const T* token, long width) {
@@ -141,6 +150,12 @@ INLINE void rows_of(float* to, long padded, const T* from, long apart, long widt
     for (long d = width; d < padded; ++d) to[j * padded + d] = 0.0f;
   }
   if (count < most) std::memset(to + count * padded, 0, (most - count) * padded * sizeof(float));
+}
+
+template <class F, class T>
+INLINE void rows_of(F* to, long padded, const T* from, long apart, long width, long first, long count, long most) {
+  for (long j = 0; j < most; ++j)
+    for (long d = 0; d < padded; ++d) to[j * padded + d] = j < count && d < width ? held(from[(first + j) * apart + d]) : F{};
 }
 
 // The same, in steps of a product that sums over tokens.
@@ -170,7 +185,7 @@ INLINE void numbers(T* to, const F* from, long apart, long first, long count, lo
 }
 
 INLINE void truths(int32_t* to, const uint8_t* from, long apart, long first, long count, long most) {
-  for (long j = 0; j < most; ++j) to[j] = j < count && from[(first + j) * apart] ? -1 : 0;
+  for (long j = 0; j < most; ++j) to[j] = j < count ? held(from[(first + j) * apart]) : 0;
 }
 
 // Of N queries and M keys, what is read at their distances stands feature by feature, FRONT places from

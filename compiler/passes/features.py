@@ -1,0 +1,154 @@
+"""Reductions over features as arithmetic of sums over features.
+
+An extreme m of x is a number without a gradient; those of its features that are m share that evenly,
+as in torch:
+
+    max(x) = m + sum(tied(x, m)) / sum(x == m),  tied(x, m) = x - detach(x) where x == m, else 0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial, reduce
+
+from ...dsl.core import Kind, Node, Norm, Param, Reduce, ReduceOp, Type
+from ...dsl.elaborate.typing import const, pointwise, real
+from .joints import parts
+
+#: the largest float32
+LARGEST = 3.4028234663852886e38
+
+
+def by_sums(node: Reduce) -> Node:
+    """A reduction over the one feature dim of what it reduces; of ints, by reals."""
+    if node.arg.type.kind is Kind.INT:
+        made = by_sums(replace(node, type=replace(node.type, kind=Kind.REAL), arg=real(node.arg)))
+        return pointwise("int", made)
+    return RULES[node.op](node)
+
+
+def norm_by_sums(node: Norm) -> Node:
+    """x / sqrt(mean(x^2) + eps), of a layer norm with x less its mean; then weight and bias."""
+    if len(node.arg.type.dims) != 1:
+        return node
+    made = node.arg
+    if node.op == "layer":
+        made = pointwise("-", made, _mean_of(made))
+    size = pointwise("sqrt", pointwise("+", _mean_of(pointwise("*", made, made)), const(node.eps)))
+    made = pointwise("/", made, size)
+    if node.affine:
+        made = pointwise("*", made, _learned(node, "weight"))
+        if node.op == "layer":
+            made = pointwise("+", made, _learned(node, "bias"))
+    return made
+
+
+def tied(x: Node, m: Node) -> Node:
+    """0 with the gradient of x, where x is m."""
+    finite = pointwise("clip", x, const(-LARGEST), const(LARGEST))
+    none = pointwise("-", finite, pointwise("detach", finite))
+    return pointwise("where", pointwise("==", x, m), none, const(0.0))
+
+
+def is_tied(x: Node, m: Node) -> Node:
+    """1 where x is m, else 0."""
+    return pointwise("where", pointwise("==", x, m), const(1.0), const(0.0))
+
+
+def _learned(node: Norm, name: str) -> Node:
+    return Param(Type(Kind.REAL, frozenset(), node.type.dims), f"{node.name}.{name}", "weight")
+
+
+def sum_of(node: Node) -> Node:
+    """The sum of a vector, part by part where vectors are joined in it."""
+    return reduce(partial(pointwise, "+"), (_over_features("sum", item) for item in parts(node)))
+
+
+def _over_features(op: ReduceOp, node: Node) -> Node:
+    return Reduce(replace(node.type, dims=()), op, node, (), (0,), None)
+
+
+def _mean_of(node: Node) -> Node:
+    return pointwise("/", sum_of(node), const(float(node.type.dims[0].value)))
+
+
+def _chosen(node: Reduce, otherwise: float) -> Node:
+    """What is reduced; a number where that is left out."""
+    if node.where is None:
+        return node.arg
+    return pointwise("where", node.where, node.arg, const(otherwise))
+
+
+def _sum(node: Reduce) -> Node:
+    return sum_of(_chosen(node, 0.0))
+
+
+def _truths(node: Reduce) -> Node:
+    """How many hold."""
+    truth = node.arg if node.where is None else pointwise("and", node.arg, node.where)
+    return sum_of(pointwise("where", truth, const(1.0), const(0.0)))
+
+
+def _count(node: Reduce) -> Node:
+    return pointwise("int", _truths(node))
+
+
+def _any(node: Reduce) -> Node:
+    return pointwise(">", _truths(node), const(0.5))
+
+
+def _all(node: Reduce) -> Node:
+    """all(p) -> not any(not p)"""
+    wrong = replace(node, op="any", arg=pointwise("not", node.arg))
+    return pointwise("not", _any(wrong))
+
+
+def _mean(node: Reduce) -> Node:
+    """0 of nothing."""
+    where, zero = node.where, const(0.0)
+    if where is None:
+        return _mean_of(node.arg)
+    if not where.type.dims:
+        return pointwise("where", where, _mean_of(node.arg), zero)
+    return pointwise("safe_div", _sum(node), sum_of(pointwise("where", where, const(1.0), zero)))
+
+
+def _extreme_of(x: Node, op: ReduceOp) -> Node:
+    """The largest or smallest feature, without a gradient."""
+    found = (pointwise("detach", _over_features(op, item)) for item in parts(x))
+    return reduce(partial(pointwise, op), found)
+
+
+def _extreme(op: ReduceOp, nothing: float) -> Callable[[Reduce], Node]:
+    def rule(node: Reduce) -> Node:
+        x = _chosen(node, nothing)
+        m = _extreme_of(x, op)
+        shares = pointwise("safe_div", sum_of(tied(x, m)), sum_of(is_tied(x, m)))
+        return pointwise("+", m, shares)
+
+    return rule
+
+
+def _logsumexp(node: Reduce) -> Node:
+    """m + log(sum(exp(x - m))), m the largest x; -inf of nothing."""
+    x = _chosen(node, -math.inf)
+    largest = _extreme_of(x, "max")
+    m = pointwise("max", largest, const(-LARGEST))
+    total = sum_of(pointwise("exp", pointwise("-", x, m)))
+    is_there = pointwise(">", total, const(0.0))
+    whole = pointwise("log", pointwise("where", is_there, total, const(1.0)))
+    return pointwise("where", is_there, pointwise("+", m, whole), const(-math.inf))
+
+
+RULES: dict[str, Callable[[Reduce], Node]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "count": _count,
+    "any": _any,
+    "all": _all,
+    "max": _extreme("max", -math.inf),
+    "min": _extreme("min", math.inf),
+    "logsumexp": _logsumexp,
+}

@@ -1,0 +1,105 @@
+"""Vectors of pairs that are joined, part by part.
+
+dot(tanh(concat(a, b)), c) = dot(tanh(a), c[:n]) + dot(tanh(b), c[n:])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ...dsl.core import ConcatDims, Contract, Kind, Map, Node, Range, ReadDim, Transpose, Type
+from ...dsl.elaborate.contractions import contract
+from ...dsl.elaborate.typing import const, pointwise
+from ...dsl.sizes import Size
+
+Span = tuple[int, Size]
+
+
+def spans(*vectors: Node) -> tuple[Span, ...]:
+    """The first place and the size of each part of vectors, of which one is made of a joined one."""
+    stack = [node for node in vectors if len(node.type.dims) == 1]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ConcatDims):
+            found, first = list[Span](), 0
+            for arg in node.args:
+                (size,) = arg.type.dims
+                found.append((first, size))
+                first += size.value
+            return tuple(found)
+        if isinstance(node, Map):
+            stack.extend(arg for arg in node.args if arg.type.dims)
+    return ()
+
+
+def part(node: Node, span: Span) -> Node:
+    """Some places of a vector."""
+    if not node.type.dims:
+        return node
+    if isinstance(node, Map):
+        return pointwise(node.op, *(part(arg, span) for arg in node.args))
+    if isinstance(node, ConcatDims):
+        for other, arg in zip(spans(node), node.args, strict=True):
+            if (other[0], other[1].value) == (span[0], span[1].value):
+                return arg
+    return sliced(node, *span)
+
+
+def by_parts(node: Contract) -> Node:
+    """A product over one dim of either side, of a matrix and a vector or of two vectors."""
+    if len(node.left_dims) != 1:
+        return node
+    found = spans(node.left, node.right)
+    sides = ((node.left, node.left_dims[0]), (node.right, node.right_dims[0]))
+    if not found or any(len(side.type.dims) > 2 for side, _ in sides):
+        return node
+    total: Node | None = None
+    for span in found:
+        left, right = (_some(side, dim, span) for side, dim in sides)
+        product = contract(left, right, ((node.left_dims[0], node.right_dims[0]),))
+        total = product if total is None else pointwise("+", total, product)
+    assert total is not None
+    return total
+
+
+def sliced(array: Node, first: int, size: Size) -> Node:
+    """Some places of the first dim of an array."""
+    place = pointwise("+", Range(Type(Kind.INT, frozenset(), (size,))), const(first))
+    return ReadDim(replace(array.type, dims=(size, *array.type.dims[1:])), array, place)
+
+
+def matrix_first(node: Contract) -> Contract:
+    """A product of a matrix and a vector, as kernels have it."""
+    left, right = (len(side.type.dims) for side in (node.left, node.right))
+    if (left, right) == (1, 2):
+        node = replace(
+            node, left=node.right, right=node.left, left_dims=node.right_dims, right_dims=(0,)
+        )
+    elif (left, right) != (2, 1):
+        return node
+    if node.left_dims == (0,):
+        node = replace(node, left=_transposed(node.left), left_dims=(1,))
+    return node
+
+
+def _transposed(matrix: Node) -> Node:
+    if isinstance(matrix, Transpose):
+        return matrix.arg
+    return Transpose(replace(matrix.type, dims=matrix.type.dims[::-1]), matrix)
+
+
+def parts(node: Node) -> Iterator[Node]:
+    """The parts of a vector; itself where nothing in it is joined."""
+    found = spans(node)
+    if not found:
+        yield node
+    for span in found:
+        yield from parts(part(node, span))
+
+
+def _some(side: Node, dim: int, span: Span) -> Node:
+    """Some places of one dim of a vector or a matrix."""
+    if len(side.type.dims) == 1:
+        return part(side, span)
+    return _transposed(sliced(_transposed(side), *span)) if dim == 1 else sliced(side, *span)
