@@ -10,6 +10,7 @@ from .commute_reads import commute_reads
 from .hoist import hoist
 from .join_products import join_products
 from .join_reads import join_reads
+from .read_inside import read_inside
 from .simplify import simplify
 from .specialise import specialise
 from .split_lse import split_lse
@@ -24,6 +25,7 @@ from .verify import verify
 
 PASSES: tuple[Callable[[Program], Program], ...] = (
     specialise,
+    read_inside,
     join_products,
     split_maps,
     simplify,

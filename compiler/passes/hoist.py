@@ -17,7 +17,6 @@ from ...dsl.core import (
     AttendSource,
     Axis,
     Const,
-    Contract,
     Index,
     KvHead,
     Map,
@@ -25,8 +24,6 @@ from ...dsl.core import (
     Part,
     Position,
     Read,
-    ReadDim,
-    Reduce,
     map_operands,
 )
 from ...dsl.elaborate.typing import pointwise
@@ -82,8 +79,6 @@ def _body(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:
         made = Arg(node.type, node)
     elif isinstance(node, Part):
         made = Arg(node.type, node)  # weights of another attend: an array over pairs
-    elif (inside := _read_inside(node)) is not None:
-        made = _body(inside, query, keys, memo)
     elif isinstance(node, Read) and not is_pair(node.index, query, keys):
         made = Arg(node.type, node)  # a gather of rows: read whole, outside
     else:
@@ -91,25 +86,6 @@ def _body(node: Node, query: Axis, keys: Axes, memo: dict[Node, Node]) -> Node:
         made = map_operands(grouped, lambda item: _body(item, query, keys, memo))
     memo[node] = made
     return made
-
-
-def _read_inside(node: Node) -> Node | None:
-    """An expression whose operands are read by groups of heads instead of what it makes of pairs."""
-    if not isinstance(node, Read) or not isinstance(node.index, KvHead):
-        return None
-    made, axis, index = node.arg, node.axis, node.index
-    if not isinstance(made, Map | Contract | Reduce | ReadDim):
-        return None
-    if isinstance(made, Reduce) and axis in made.axes:
-        return None
-
-    def by_head(item: Node) -> Node:
-        axes = item.type.axes
-        if axis not in axes:
-            return item
-        return Read(replace(item.type, axes=axes - {axis} | index.type.axes), item, axis, index)
-
-    return replace(map_operands(made, by_head), type=node.type)
 
 
 def _grouped(node: Node, query: Axis, keys: Axes) -> Node:

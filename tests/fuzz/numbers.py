@@ -210,7 +210,7 @@ class Numbers:
                 f"dot(of_second, second @ relu(first @ ({inner}) + tanh({meeting}))) / d_head",
                 f"max({inner}, over=last)",
                 f"min({vector}, over=last)",
-                f"max(first @ {vector}, over=last) / d_head",
+                f"max(first @ ({vector}), over=last) / d_head",
                 f"logsumexp({inner}, over=last)",
                 f"logsumexp({vector}, over=last, where=q > k)",
                 f"mean({inner}, over=last, where=q + u > k)",
