@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...compiler.codegen.layout import Kernel, Learner
-from . import dtypes
+from . import dtypes, usage
 from . import heads as of_heads
 from .arrays import KEYS, all_held, gradient, room, strides, width_of
 from .errors import KernelMissing, NoCompiler
-from .library import Function, Library
+from .library import Library
 from .loading import load
 
+Call = Callable[..., None]
 #: pointers to arrays, their strides, results, sizes
 ARGUMENTS = (ctypes.c_void_p,) * 4
 #: who may want gradients together
@@ -93,7 +95,7 @@ class _Forward:
     sizes      of the kernel
     """
 
-    function: Function | None
+    function: Call | None
     as_is: bool
     sizes: tuple[int, int, int, int]
     strides: Any
@@ -141,7 +143,7 @@ class _Backward:
     wanted    which of these are asked for
     """
 
-    function: Function | None
+    function: Call | None
     as_is: bool
     sizes: tuple[int, int, int, int]
     strides: Any
@@ -192,7 +194,7 @@ def _backward(
     types = dtypes.types(kernel.arguments, held)
     library, made_for = _attend_back(kernel, types, wanted) if 0 not in sizes else (None, wanted)
     return _Backward(
-        function=None if library is None else library.function("attend_back", *ARGUMENTS),
+        function=None if library is None else _call(library, "attend_back"),
         as_is=_are_same(held, arrays),
         sizes=sizes,
         strides=_strides(kernel, held, heads),
@@ -234,11 +236,15 @@ def _learning(kernel: Kernel, learners: Sequence[Learner]) -> tuple[bool, ...]:
     return tuple(item.learns in learners for item in kernel.arguments)
 
 
-def attend(kernel: Kernel, arrays: Sequence[Tensor] | None = None) -> Function:
-    """The forward as a C function, for arrays as kernels read them; without any for float32."""
+def attend(kernel: Kernel, arrays: Sequence[Tensor] | None = None) -> Call:
+    """The forward, for arrays as kernels read them; without any for float32."""
     types = dtypes.types(kernel.arguments, arrays)
     source = dtypes.forward(kernel.sources, types)
-    return load(source, name=kernel.name).function("attend", *ARGUMENTS)
+    return _call(load(source, name=kernel.name), "attend")
+
+
+def _call(library: Library, name: str) -> Call:
+    return partial(usage.run, library, library.function(name, *ARGUMENTS))
 
 
 def _are_same(held: Sequence[Tensor], arrays: Sequence[Tensor]) -> bool:

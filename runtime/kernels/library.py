@@ -51,6 +51,10 @@ class Library:
         made.argtypes, made.restype = arguments, result
         return self._functions.setdefault(name, made)
 
+    def most_held(self) -> int:
+        """The most bytes that kernels held at once in memory of their own since this was last asked."""
+        return int(self.function("most_held", result=ctypes.c_long)())
+
     def __repr__(self) -> str:
         record = self.entry.record
         return f"<Library {record.name}, {record.isa}, {record.key}>"

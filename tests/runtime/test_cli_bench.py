@@ -14,6 +14,7 @@ from attnc.dsl import api
 from attnc.runtime.cli._comparison import _table
 from attnc.runtime.cli._measured import row_json, stopped_json, stopped_lines
 from attnc.runtime.examples import example
+from attnc.runtime.kernels.usage import watched
 from attnc.runtime.measurement.forms import Form, Measured
 from attnc.runtime.measurement.growth import Exponent, exponent, slope
 from attnc.runtime.measurement.lowerings import COMPILED, Refused, compiled_dense, many_lengths
@@ -22,6 +23,7 @@ from attnc.runtime.measurement.memory import highest, peak_bytes
 from attnc.runtime.measurement.scaling import Scaling, scale
 from attnc.runtime.measurement.workload import in_words, workload
 from command_line import GOOD, run, run_json
+from compilers import needs_compiler
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -353,3 +355,18 @@ def test_every_spec_has_an_example(name: str) -> None:
     module._arguments.bound(
         (), call
     )  # what the call needs, and that names, kinds and shapes are right
+
+
+@needs_compiler
+def test_peaks_hold_what_kernels_use_themselves() -> None:
+    module = attnc.compile("alibi", d_model=64, heads=2, lowering="cpu")
+    x = torch.randn(1, 2000, 64, requires_grad=True)
+    module(x).sum().backward()
+    with watched() as changes:
+        module(x).sum().backward()
+    assert len(changes) == 4
+    assert sum(change for _, change in changes) == 0
+    packed = 2 * 2000 * 2 * 32 * 4  # keys and values of two heads
+    assert max(change for _, change in changes) >= packed
+    whole = peak_bytes(lambda: module(x).sum().backward(), torch.device("cpu"))
+    assert whole > max(change for _, change in changes) + 2000 * 64 * 4

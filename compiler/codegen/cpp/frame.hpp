@@ -67,8 +67,13 @@ struct Pack {
   char* const block;
   T* const at;
   const long size;
-  Pack(long slots, long size) : block(taken(slots * size * (long)sizeof(T))), at((T*)(block + HEAD)), size(size) {}
-  ~Pack() { given_back(block); }
+  Pack(long slots, long size) : block(taken(slots * size * (long)sizeof(T))), at((T*)(block + HEAD)), size(size) {
+    use(size_of(block));
+  }
+  ~Pack() {
+    use(-size_of(block));
+    given_back(block);
+  }
   Pack(const Pack&) = delete;
   T* of(long slot) const { return at + slot * size; }
 };

@@ -104,6 +104,16 @@ INLINE void in_large_pages(void* from, long size) {
 INLINE long& size_of(char* block) { return *(long*)block; }
 INLINE bool is_kept(long size) { return size >= LEAST_SPARE && size <= MOST_SPARE; }
 
+// Bytes that kernels of the process use, and the most since that was last asked.
+inline long used = 0, most_used = 0;
+INLINE void use(long more) {
+  const long now = __atomic_add_fetch(&used, more, __ATOMIC_RELAXED);
+  long most = __atomic_load_n(&most_used, __ATOMIC_RELAXED);
+  while (now > most && !__atomic_compare_exchange_n(&most_used, &most, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+extern "C" long most_held() { return __atomic_exchange_n(&most_used, __atomic_load_n(&used, __ATOMIC_RELAXED), __ATOMIC_RELAXED); }
+
 static void given_back(char* block) {
   if (is_kept(size_of(block)))
     for (int n = 0; block && n < SPARE; ++n) block = __atomic_exchange_n(&spare[n], block, __ATOMIC_ACQ_REL);
@@ -125,8 +135,12 @@ static char* taken(long size) {
 
 // Memory of one thread, given back at the end of its scope.
 struct Room {
-  float* at;
-  explicit Room(long floats) : at((float*)std::aligned_alloc(64, (floats * 4 + 127) / 64 * 64)) {}
-  ~Room() { std::free(at); }
+  const long size;
+  float* const at;
+  explicit Room(long floats) : size((floats * 4 + 127) / 64 * 64), at((float*)std::aligned_alloc(64, size)) { use(size); }
+  ~Room() {
+    use(-size);
+    std::free(at);
+  }
   Room(const Room&) = delete;
 };
