@@ -50,7 +50,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce
-from ..matching.fused import Domain, Match
+from ..matching.match import Domain, Match
 
 #: what has this form: f(x) = a constant + a multiple of 1 / (e^(c x) + 1)
 FUNCTIONS = ("tanh", "sigmoid")

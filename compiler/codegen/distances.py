@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ...dsl.core import Const, Node, Read, ReadDim
 from ..apart import is_of_distance, steps
-from ..matching.fused import Match, arithmetic
+from ..matching.match import Match, arithmetic
 
 
 @dataclass(frozen=True)

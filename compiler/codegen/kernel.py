@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..matching.fused import Match
+from ..matching.match import Match
 from .backward import Backward
 from .forward import Forward
 

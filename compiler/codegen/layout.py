@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from ..matching.fused import Domain
+from ..matching.match import Domain
 from .kernel import Sources
 
 #: what a gradient is for

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...dsl.core import Contract, Kind, Node, walk
-from ..matching.fused import Leaf, Match
+from ..matching.match import Leaf, Match
 from .levels import inside
 
 #: the first of WIDTH keys, in tile `t`

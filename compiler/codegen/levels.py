@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...dsl.core import Arg, Node, Reduce, operands
-from ..matching.fused import Match, arithmetic
+from ..matching.match import Match, arithmetic
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from ...dsl.core import Contract, Kind, Node, Param, Type, operands
-from ..matching.fused import Match
+from ..matching.match import Match
 from .derivatives import flow, of_term
 from .expressions import Statements
 from .leaves import Held, padded

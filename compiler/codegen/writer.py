@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...dsl.core import Contract, Map, Node, Param, Reduce
-from ..matching.fused import Match
+from ..matching.match import Match
 from .algebra import fractions
 from .by_distance import ByDistance
 from .distances import distances

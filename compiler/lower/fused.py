@@ -26,7 +26,7 @@ from ...dsl.core import (
 from ..codegen.kernel import kept_of_rows, sources
 from ..codegen.layout import Argument, Kernel, Learner
 from ..dropping import row_bits
-from ..matching.fused import Leaf, Match
+from ..matching.match import Leaf, Match
 from . import alone
 from .attend import dropped_rows
 from .emitter import Value, by_rank

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ...dsl.core import Arg, Attend, Contract, Node, walk
 from ..program import Program
 from . import fused
+from .match import Leaf
+from .match import Match as KernelMatch
 from .refusal import Refusal
 
 
@@ -28,7 +30,7 @@ class Match:
     key: Node
     value: Node
     score: Node
-    arrays: tuple[fused.Leaf, ...]
+    arrays: tuple[Leaf, ...]
 
 
 def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refusal:
@@ -43,8 +45,8 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
         return Refusal(
             "its weights are no softmax of scores alone", node, "normalize: softmax(s, j)"
         )
-    if any(axis.role == "user" for axis in node.type.axes):
-        return Refusal("its result has further axes", node)
+    if any(axis.role in ("user", "group") for axis in node.type.axes):
+        return Refusal("its result has axes beside those of heads", node)
     in_mask = () if found.mask is None else [found.leaf(item) for item in walk(found.mask)]
     if any(leaf is not None and (leaf.table or leaf.domain == "pair") for leaf in in_mask):
         return Refusal("its mask reads more than what a query and a key say", found.mask)
@@ -59,7 +61,7 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
     return Match(dot, query, key, found.value.node, found.score, arrays)
 
 
-def _sides(found: fused.Match) -> tuple[Contract, Node, Node] | Refusal:
+def _sides(found: KernelMatch) -> tuple[Contract, Node, Node] | Refusal:
     """The one product of something of the query with something of the key."""
     if len(found.terms) == 1 and isinstance(dot := found.terms[0], Contract):
         sides = {found.domain(side): side for side in (dot.left, dot.right)}

@@ -7,7 +7,8 @@ import fuzz.campaign
 import pytest
 import torch
 from attnc.compiler.lower import attends_of
-from attnc.compiler.matching.fused import Match, match
+from attnc.compiler.matching.fused import match
+from attnc.compiler.matching.match import Match
 from attnc.compiler.matching.refusal import Refusal
 from attnc.compiler.passes import run_passes
 from attnc.compiler.program import Program, Signature
