@@ -71,7 +71,7 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     made = e.module(name, sizes, *(e.tensor(value) for value in values))
     wide = any(value.wide for value in values[:1])
     if found.with_lse:
-        e.lse[node] = Value(e.call(operator.getitem, made, 1), axes, 0, wide)
+        e.lse[node] = Value(e.call(operator.getitem, made, 1), axes, 0, wide=True)
     return Value(e.call(operator.getitem, made, 0), axes, len(dims), wide)
 
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   attnc build additive
-  attnc build mine.yaml --dim heads=16 --given valid
+  attnc build mine.yaml --dim heads=16 --given valid --dtype bfloat16
   attnc build sliding_window --aot kernels --isa avx2 --isa avx512
 """
 #: tokens of a call that takes kernels where it can
 LENGTH = 1024
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @click.command(epilog=EPILOG)
@@ -40,6 +41,20 @@ LENGTH = 1024
     metavar="NAME,..",
     multiple=True,
     help="Also for calls that give these arguments: valid, q_start, an input; may be repeated.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(DTYPES),
+    multiple=True,
+    help="Dtype of the module and its calls; may be repeated.  [default: float32]",
+)
+@click.option(
+    "--autocast",
+    "autocasts",
+    type=click.Choice(DTYPES[1:]),
+    multiple=True,
+    help="Also for a float32 module under autocast to this dtype; may be repeated.",
 )
 @click.option("--backward/--no-backward", default=True, help="Also what training needs.")
 @click.option(
@@ -69,6 +84,8 @@ def command(
     specs: tuple[str, ...],
     dims: tuple[tuple[str, Any], ...],
     given: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    autocasts: tuple[str, ...],
     backward: bool,
     folder: Path | None,
     levels: tuple[str, ...],
@@ -77,13 +94,15 @@ def command(
 ) -> None:
     """Build the kernels of SPEC ahead of the first call: forward and backward, for any length.
 
+    For dtypes beside float32 example calls of 512 and 1024 tokens are made, to see what arrays have.
     Without --aot they go to the cache of the user, where the next process finds them.
     """
     from ..kernels import ahead
 
     instructions = ahead.levels(levels)
     calls = tuple(frozenset(part.strip() for part in item.split(",")) for item in given)
-    plans = [_plan(name, dict(dims), calls, backward) for name in dict.fromkeys(specs)]
+    asked = Asked(calls, dtypes or (() if autocasts else DTYPES[:1]), autocasts, backward)
+    plans = [_plan(name, dict(dims), asked) for name in dict.fromkeys(specs)]
     texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
     if not texts:
         raise fail(_nothing(plans))
@@ -103,6 +122,15 @@ def command(
         _print(plans, found, folder)
 
 
+class Asked(NamedTuple):
+    """The calls to build for: what they give, their dtypes, and whether they train."""
+
+    calls: Sequence[frozenset[str]]
+    dtypes: Sequence[str]
+    autocasts: Sequence[str]
+    backward: bool
+
+
 class Plan(NamedTuple):
     """A spec, the texts of its kernels, and its attends that have none."""
 
@@ -111,16 +139,20 @@ class Plan(NamedTuple):
     without: Sequence[Chosen]
 
 
-def _plan(name: str, dims: Dims, calls: Sequence[frozenset[str]], backward: bool) -> Plan:
-    from ..ahead import needed
+def _plan(name: str, dims: Dims, asked: Asked) -> Plan:
+    import torch
+
+    from ..ahead import Precision, needed
     from ..explanation import chosen
 
     module = compiled(typed(name, dims).document, dims)
-    for given in calls:
+    for given in asked.calls:
         _check_given(module, given)
+    precisions = [Precision(getattr(torch, dtype)) for dtype in asked.dtypes]
+    precisions += [Precision(getattr(torch, dtype), autocast=True) for dtype in asked.autocasts]
     with plain_refusals():
         without = [item for item in chosen(module, LENGTH) if item.lowering != "cpu"]
-        return Plan(name, needed(module, calls, backward), without)
+        return Plan(name, needed(module, asked.calls, asked.backward, precisions), without)
 
 
 def _check_given(module: Module, given: frozenset[str]) -> None:

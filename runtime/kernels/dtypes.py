@@ -25,7 +25,7 @@ def types(arguments: Sequence[Argument], arrays: Sequence[Tensor] | None) -> tup
     if arrays is None:
         return tuple("float" if item.real else "" for item in arguments)
     pairs = zip(arguments, arrays, strict=True)
-    return tuple(TYPES[array.dtype] if item.real else "" for item, array in pairs)
+    return tuple(TYPES[kept(array)] if item.real else "" for item, array in pairs)
 
 
 @cache

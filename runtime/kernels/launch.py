@@ -220,12 +220,11 @@ def _attend_back(
     return load(dtypes.backward(kernel.sources, types, most), name=kernel.name), most
 
 
-def texts(kernel: Kernel) -> Iterator[tuple[str, str]]:
-    """The sources to have ready for calls of a kernel in float32, each as `forward` or `backward`.
+def texts(kernel: Kernel, types: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The sources to have ready for calls of a kernel, each as `forward` or `backward`.
 
     The backward is there for weights alone, for tokens too, and for all that a call can want.
     """
-    types = dtypes.types(kernel.arguments, None)
     yield "forward", dtypes.forward(kernel.sources, types)
     for wanted in dict.fromkeys(_learning(kernel, learners) for learners in _LEARNERS):
         if any(wanted):

@@ -183,3 +183,27 @@ def test_what_training_loads_is_what_is_built(name: str, monkeypatch: pytest.Mon
     made(**example(made, LENGTH)).sum().backward()
     assert loaded
     assert loaded <= {text.source for text in needed(made, (), backward=True)}
+
+
+@needs_compiler
+@pytest.mark.parametrize("by", ["--dtype", "--autocast"])
+def test_calls_in_half_precision_find_their_kernels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    compiler = CountingCompiler(folder)
+    monkeypatch.setenv("ATTNC_CXX", str(compiler.path))
+    rows = run_json("build", "built.yaml", *DIMS, by, "bfloat16", "--given", "valid", "--json")
+    assert {row["way"] for row in rows["kernels"]} == {"forward", "backward"}
+    built = compiler.count
+    x, bias = torch.randn(1, LENGTH, 16), torch.randn(1, LENGTH, LENGTH)
+    valid = torch.ones(1, LENGTH, dtype=torch.bool)
+    own = module()
+    if by == "--dtype":
+        own, x, bias = own.bfloat16(), x.bfloat16(), bias.bfloat16()
+    for more in ({}, {"valid": valid}):
+        with torch.autocast("cpu", torch.bfloat16, enabled=by == "--autocast"):
+            made = own(x, bias=bias, **more)
+        made.float().sum().backward()
+    assert compiler.count == built
+    step(module())
+    assert compiler.count > built  # those in float32 are others
