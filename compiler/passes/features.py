@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial, reduce
 
 from ...dsl.core import Kind, Node, Norm, Param, Reduce, ReduceOp, Type
-from ...dsl.elaborate.typing import const, pointwise, real
+from ...dsl.elaborate.typing import const, pointwise
 from .joints import parts
 
 #: the largest float32
@@ -22,11 +22,8 @@ LARGEST = 3.4028234663852886e38
 
 
 def by_sums(node: Reduce) -> Node:
-    """A reduction over the one feature dim of what it reduces; of ints, by reals."""
-    if node.arg.type.kind is Kind.INT:
-        made = by_sums(replace(node, type=replace(node.type, kind=Kind.REAL), arg=real(node.arg)))
-        return pointwise("int", made)
-    return RULES[node.op](node)
+    """A reduction over the one feature dim of what it reduces; ints stay, reals do not hold all of them."""
+    return node if node.arg.type.kind is Kind.INT else RULES[node.op](node)
 
 
 def norm_by_sums(node: Norm) -> Node:

@@ -22,10 +22,8 @@ def tables_apart(program: Program) -> Program:
 def _rule(node: Node) -> Node:
     if not isinstance(node, Attend):
         return node
-    (*fields,) = (
-        item for source in node.sources for item in (source.mask, source.score) if item is not None
-    )
-    inside = list(_inside(*fields))
+    fields = (field for source in node.sources for field in (source.mask, source.score))
+    inside = _inside(*(field for field in fields if field is not None))
     tables = {item.arg for item in inside if isinstance(item, Read | ReadDim)}
     both = {
         arg
