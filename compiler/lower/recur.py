@@ -6,13 +6,13 @@ What does not depend on the carry is computed for all tokens at once, outside; i
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, fx
 
-from ...dsl.core import Axis, Node, Param, Recur, operands
+from ...dsl.core import Axis, Kind, Node, Param, Recur, operands
 from .emitter import Value, by_rank
 from .linear_loop import linear_loop
 
@@ -102,7 +102,10 @@ def _emit(e: Dense, node: Recur) -> Results:
         inner.know(axes, placeholder)
     outs: list[Any] = []
     for (axes, _), following in zip(carry_layouts, node.nexts, strict=True):
-        outs.append(inner.expand(inner.lower(following), axes))
+        value = inner.lower(following)
+        if following.type.kind is Kind.REAL:  # in the module's dtype, as the next step reads it
+            value = replace(value, node=inner.narrowed(value))
+        outs.append(inner.expand(value, axes))
     layouts = list(carry_layouts)
     for item in node.yields:
         value = inner.lower(item)

@@ -10,12 +10,12 @@ import pytest
 import torch
 from attnc.runtime.examples import example
 
-#: softmaxes over several sets of keys that are merged by their lse, in the usual run
-MERGED = frozenset("bigbird_etc etc bp_transformer memory_compressed".split())
+#: softmaxes over several sets of keys that are merged by their lse, and a loop that counts, in the usual run
+USUAL = frozenset("bigbird_etc etc bp_transformer memory_compressed sac".split())
 
 
 def marked(name: str) -> object:
-    return pytest.param(name, marks=() if name in MERGED else pytest.mark.slow)
+    return pytest.param(name, marks=() if name in USUAL else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in attnc.library()])
