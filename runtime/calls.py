@@ -39,14 +39,14 @@ def key(module: Module, *args: Any) -> tuple[Any, ...] | None:
     return tuple(found)
 
 
-def keep(
+def remember(
     module: Module,
-    key: tuple[Any, ...],
+    known_by: tuple[Any, ...],
     given: Mapping[str, Any],
     signature: Signature,
     made: Compiled,
 ) -> None:
-    """Have a module know the function of a call, if later ones with its key can do without a look at them.
+    """Have a module know the function of a call, if later ones that are known by the same can do without a look at them.
 
     They cannot where values are checked, where something beside what is given is handed over, where results
     are kept aside, and where parameters, which may be replaced, decide whether kernels fit.
@@ -57,7 +57,7 @@ def keep(
         return
     if len(module._functions) >= KEPT:
         module._functions.clear()
-    module._functions[key] = made.function
+    module._functions[known_by] = made.function
 
 
 def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Signature:

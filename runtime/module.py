@@ -379,8 +379,11 @@ class Module(nn.Module):
         key = None if inputs else calls.key(self, x, context, *more)
         if key is not None:
             known = self._functions.get(key)
-            if known is not None:
-                return known(self, *[value for value in (x, context, *more) if value is not None])
+            try:
+                if known is not None:
+                    return known(self, *[v for v in (x, context, *more) if v is not None])
+            except KernelError:  # of another layout; it is told below
+                del self._functions[key]
         call_seed = inputs.pop("call_seed", None)
         given = self._arguments.bound(positional(x, context, *more), inputs)
         signature = calls.sized(self, given, self._signature(self._arguments.signs(given)))
@@ -391,7 +394,7 @@ class Module(nn.Module):
             compiled = self.compiled(calls.without_kernels(self, signature, error))
             made = compiled.function(self, *self._values(compiled.names, given, call_seed))
         if key is not None:
-            calls.keep(self, key, given, signature, compiled)
+            calls.remember(self, key, given, signature, compiled)
         if not signature.training:
             return made
         return self._keep_aside(made)

@@ -11,6 +11,8 @@ from ...dsl.operators import COMPARISONS
 from .operators import TEXTS
 
 MOST_FACTORS = 8
+#: the largest float32
+LARGEST = 3.4028234663852886e38
 TYPES = {Kind.REAL: "real", Kind.INT: "whole", Kind.BOOL: "mask"}
 #: what jumps: the last bit of a number may decide
 JUMPS = frozenset(("floor", "ceil", "round", "sign", "int", "//", "%", "ceil_div", *COMPARISONS))
@@ -204,7 +206,7 @@ def number(value: float) -> str:
         return "NAN"
     if math.isinf(value):
         return "INF" if value > 0 else "-INF"
-    return f"{value.hex()}f" if abs(value) < 3.4e38 else ("INF" if value > 0 else "-INF")
+    return f"{value.hex()}f" if abs(value) <= LARGEST else ("INF" if value > 0 else "-INF")
 
 
 def small_power(node: Map) -> int | None:

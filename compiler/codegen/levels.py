@@ -60,15 +60,14 @@ def inside(term: Node, match: Match) -> Iterator[Node]:
 
 def terms_of(entry: Node, match: Match) -> list[Node]:
     """The terms that an entry is made of."""
-    terms, found = set(match.terms), dict[Node, None]()
+    terms, seen = set(match.terms), dict[Node, None]()
     stack = [entry]
     while stack:
         node = stack.pop()
-        if node in terms:
-            found[node] = None
-        else:
-            stack.extend(arithmetic(node))
-    return list(found)
+        if node not in seen:
+            seen[node] = None
+            stack.extend(() if node in terms else arithmetic(node))
+    return [node for node in seen if node in terms]
 
 
 def is_extreme(term: Node) -> bool:

@@ -66,8 +66,7 @@ class Network:
     def _feature(self, node: Node) -> str | None:
         if node is DY:
             return "dy"
-        assert not isinstance(node, Contract) or node in self.layers
-        if isinstance(node, Contract):
+        if node in self.layers:
             return f"{self.layers[node]}[d][c]"
         return self.leaf(node)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import fx
 
-from ...dsl.core import Map
+from ...dsl.core import Kind, Map
 from ...dsl.operators import POINTWISE
 from .. import torch_ops as ops
 from ..normalizer import may_be_absent, softmax_argument
@@ -38,17 +38,12 @@ def pointwise(e: Dense, node: Map) -> Value:
     if is_scalar and POINTWISE[node.op].rule == "real":
         nodes = [e.call(ops.scalar, nodes[0], e.real_like()), *nodes[1:]]
     if node.op == "where":
-        nodes = [*nodes[:1], *_branches(e, nodes[1:])]
+        if all(arg.is_number for arg in args[1:]):
+            nodes[1:] = [e.call(ops.scalar, item, e.real_like()) for item in nodes[1:]]
+            wide |= node.type.kind is Kind.REAL
         if is_scalar:
             nodes[0] = e.call(ops.scalar, nodes[0], e.real_like())
     return Value(e.call(function_of(node.op), *nodes), axes, dims, wide)
-
-
-def _branches(e: Dense, nodes: list[Any]) -> list[Any]:
-    """Branches of a where: two plain numbers become tensors."""
-    if any(isinstance(item, fx.Node) for item in nodes):
-        return nodes
-    return [e.call(ops.scalar, item, e.real_like()) for item in nodes]
 
 
 def _as_softmax(e: Dense, node: Map) -> Value | None:

@@ -86,6 +86,8 @@ class _Matcher:
         self.terms: dict[Node, None] = {}
         self.entries: dict[Node, None] = {}
         self.layers: dict[Contract, None] = {}
+        #: numbers of pairs, and of pairs and features, that are known
+        self.seen: set[tuple[Node, bool]] = set()
         #: what stands for sums over a row
         self.totals: set[Param] = set()
 
@@ -158,7 +160,10 @@ class _Matcher:
         """Collect what a number of a pair (of a pair and a feature) is made of."""
         if node.type.dims and not feature:
             raise _Unfit(Refusal("a vector is made for every pair", node))
-        if feature and _is_made_of_sums(node):
+        if (node, feature) in self.seen:
+            return
+        self.seen.add((node, feature))
+        if feature and node.type.kind is Kind.REAL and _is_made_of_sums(node):
             self._scalar(node)
             self.entries[node] = None
             return

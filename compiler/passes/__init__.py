@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..program import Program
 from .by_distance import by_distance
 from .commute_reads import commute_reads
+from .for_kernels import for_kernels
 from .hoist import hoist
 from .join_products import join_products
 from .join_reads import join_reads
@@ -18,8 +19,6 @@ from .split_maps import split_maps
 from .split_sources import split_sources
 from .split_unions import split_unions
 from .sum_after_values import sum_after_values
-from .tables_apart import tables_apart
-from .unroll import unroll
 from .values_by_class import values_by_class
 from .verify import verify
 
@@ -33,13 +32,12 @@ PASSES: tuple[Callable[[Program], Program], ...] = (
     split_unions,
     split_sources,
     split_lse,
-    unroll,
     join_reads,
     values_by_class,
     commute_reads,
     by_distance,
     hoist,
-    tables_apart,
+    for_kernels,
 )
 
 

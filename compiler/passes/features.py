@@ -4,6 +4,8 @@ An extreme m of x is a number without a gradient; those of its features that are
 as in torch:
 
     max(x) = m + sum(tied(x, m)) / sum(x == m),  tied(x, m) = x - detach(x) where x == m, else 0
+
+Where m is infinite nothing has a gradient.
 """
 
 from __future__ import annotations
@@ -16,9 +18,6 @@ from functools import partial, reduce
 from ...dsl.core import Kind, Node, Norm, Param, Reduce, ReduceOp, Type
 from ...dsl.elaborate.typing import const, pointwise
 from .joints import parts
-
-#: the largest float32
-LARGEST = 3.4028234663852886e38
 
 
 def by_sums(node: Reduce) -> Node:
@@ -44,9 +43,14 @@ def norm_by_sums(node: Norm) -> Node:
 
 def tied(x: Node, m: Node) -> Node:
     """0 with the gradient of x, where x is m."""
-    finite = pointwise("clip", x, const(-LARGEST), const(LARGEST))
-    none = pointwise("-", finite, pointwise("detach", finite))
-    return pointwise("where", pointwise("==", x, m), none, const(0.0))
+    none = pointwise("-", x, pointwise("detach", x))
+    return pointwise(
+        "where", pointwise("and", pointwise("==", x, m), _is_finite(m)), none, const(0.0)
+    )
+
+
+def _is_finite(m: Node) -> Node:
+    return pointwise("<", pointwise("abs", m), const(math.inf))
 
 
 def is_tied(x: Node, m: Node) -> Node:
@@ -132,11 +136,11 @@ def _logsumexp(node: Reduce) -> Node:
     """m + log(sum(exp(x - m))), m the largest x; -inf of nothing."""
     x = _chosen(node, -math.inf)
     largest = _extreme_of(x, "max")
-    m = pointwise("max", largest, const(-LARGEST))
+    m = pointwise("where", _is_finite(largest), largest, const(0.0))
     total = sum_of(pointwise("exp", pointwise("-", x, m)))
-    is_there = pointwise(">", total, const(0.0))
-    whole = pointwise("log", pointwise("where", is_there, total, const(1.0)))
-    return pointwise("where", is_there, pointwise("+", m, whole), const(-math.inf))
+    is_empty = pointwise("==", total, const(0.0))
+    whole = pointwise("log", pointwise("where", is_empty, const(1.0), total))
+    return pointwise("where", is_empty, const(-math.inf), pointwise("+", m, whole))
 
 
 RULES: dict[str, Callable[[Reduce], Node]] = {

@@ -37,12 +37,11 @@ LEAVES = (Const, Index, Position, KvHead)
 
 def hoist(program: Program) -> Program:
     """The fields of every attend in terms of Args."""
-    return rewrite(program, _rule)
+    return rewrite(program, lambda node: hoisted(node) if isinstance(node, Attend) else node)
 
 
-def _rule(node: Node) -> Node:
-    if not isinstance(node, Attend):
-        return node
+def hoisted(node: Attend) -> Attend:
+    """The fields of an attend in terms of Args."""
     sources = tuple(_hoist_source(source, node.query) for source in node.sources)
     normalize = _normalizer(node.normalize, node.query, frozenset({node.joint}), {})
     return replace(node, sources=sources, normalize=normalize)

@@ -5,45 +5,52 @@ dot(tanh(concat(a, b)), c) = dot(tanh(a), c[:n]) + dot(tanh(b), c[n:])
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 from ...dsl.core import ConcatDims, Contract, Kind, Map, Node, Range, ReadDim, Transpose, Type
 from ...dsl.elaborate.contractions import contract
 from ...dsl.elaborate.typing import const, pointwise
-from ...dsl.sizes import Size
+from ...dsl.sizes import Size, constant
 
 Span = tuple[int, Size]
 
 
 def spans(*vectors: Node) -> tuple[Span, ...]:
-    """The first place and the size of each part of vectors, of which one is made of a joined one."""
-    stack = [node for node in vectors if len(node.type.dims) == 1]
+    """The parts of vectors, from one place where any of them is joined to the next; none where none is."""
+    cuts: set[int] = set()
+    sizes: dict[tuple[int, int], Size] = {}
+    stack = [(node, 0) for node in vectors if len(node.type.dims) == 1]
     while stack:
-        node = stack.pop()
-        if isinstance(node, ConcatDims):
-            found, first = list[Span](), 0
+        node, first = stack.pop()
+        if isinstance(node, Map):
+            stack.extend((arg, first) for arg in node.args if arg.type.dims)
+        elif isinstance(node, ConcatDims):
             for arg in node.args:
                 (size,) = arg.type.dims
-                found.append((first, size))
+                stack.append((arg, first))
+                sizes.setdefault((first, first + size.value), size)
+                cuts |= {first, first + size.value}
                 first += size.value
-            return tuple(found)
-        if isinstance(node, Map):
-            stack.extend(arg for arg in node.args if arg.type.dims)
-    return ()
+    pairs = pairwise(sorted(cuts))
+    return tuple((pair[0], sizes.get(pair, constant(pair[1] - pair[0]))) for pair in pairs)
 
 
 def part(node: Node, span: Span) -> Node:
     """Some places of a vector."""
-    if not node.type.dims:
+    first, size = span
+    if not node.type.dims or (first == 0 and node.type.dims == (size,)):
         return node
     if isinstance(node, Map):
         return pointwise(node.op, *(part(arg, span) for arg in node.args))
     if isinstance(node, ConcatDims):
-        for other, arg in zip(spans(node), node.args, strict=True):
-            if (other[0], other[1].value) == (span[0], span[1].value):
-                return arg
-    return sliced(node, *span)
+        start = 0
+        for arg in node.args:
+            end = start + arg.type.dims[0].value
+            if start <= first and first + size.value <= end:
+                return part(arg, (first - start, size))
+            start = end
+    return sliced(node, first, size)
 
 
 def by_parts(node: Contract) -> Node:
@@ -89,13 +96,10 @@ def _transposed(matrix: Node) -> Node:
     return Transpose(replace(matrix.type, dims=matrix.type.dims[::-1]), matrix)
 
 
-def parts(node: Node) -> Iterator[Node]:
+def parts(node: Node) -> list[Node]:
     """The parts of a vector; itself where nothing in it is joined."""
     found = spans(node)
-    if not found:
-        yield node
-    for span in found:
-        yield from parts(part(node, span))
+    return [part(node, span) for span in found] if found else [node]
 
 
 def _some(side: Node, dim: int, span: Span) -> Node:

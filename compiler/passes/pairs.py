@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ...dsl.core import Attend, Node, map_operands
+from ...dsl.core import Arg, Attend, Node, map_operands
 
 
 def rewrite_pairs(node: Attend, rule: Callable[[Node], Node]) -> Attend:
@@ -14,7 +14,7 @@ def rewrite_pairs(node: Attend, rule: Callable[[Node], Node]) -> Attend:
 
     def made(item: Node) -> Node:
         pairs = node.query in item.type.axes and len(item.type.tokens) > 1
-        if not pairs or isinstance(item, Attend):
+        if not pairs or isinstance(item, Attend | Arg):
             return item
         if item not in done:
             done[item] = rule(map_operands(item, made))

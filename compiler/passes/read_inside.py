@@ -2,6 +2,8 @@
 
 Before: `(first @ tanh(q + k))[kv_head]`, vectors of pairs of which each head reads those of its group
 After:  `first @ tanh(q[kv_head] + k[kv_head])`, vectors of pairs of each head
+
+For kernels and tiles, which else were given an array of all pairs; the dense form makes that of groups.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from .pairs import rewrite_pairs
 
 def read_inside(program: Program) -> Program:
     """Attends whose pairs are of groups, or of heads, from the arrays on."""
-    return rewrite(program, _rule)
+    is_pairwise = program.signature.fused or program.signature.long
+    return rewrite(program, _rule) if is_pairwise else program
 
 
 def _rule(node: Node) -> Node:

@@ -3,7 +3,7 @@
 Before: `a0[i - j] * dot(a0, a1)`
 After:  `a2[i - j] * dot(a0, a1)` with `a2 = a0`
 
-For calls that take generated kernels only: these hold an array as a table or as vectors.
+For generated kernels only: these hold an array as a table or as vectors.
 """
 
 from __future__ import annotations
@@ -11,19 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ...dsl.core import Arg, Attend, Map, Node, Read, ReadDim, map_operands, operands
-from ..program import Program, rewrite
 
 
-def tables_apart(program: Program) -> Program:
-    """Attends each of whose arrays is read in one way."""
-    return rewrite(program, _rule) if program.signature.fused else program
-
-
-def _rule(node: Node) -> Node:
-    if not isinstance(node, Attend):
-        return node
+def tables_apart(node: Attend) -> Attend:
+    """An attend each of whose arrays is read in one way."""
     fields = (field for source in node.sources for field in (source.mask, source.score))
-    inside = _inside(*(field for field in fields if field is not None))
+    inside = _inside(node.normalize, *(field for field in fields if field is not None))
     tables = {item.arg for item in inside if isinstance(item, Read | ReadDim)}
     both = {
         arg
@@ -53,7 +46,7 @@ def _rule(node: Node) -> Node:
         )
         for source in node.sources
     )
-    return replace(node, sources=sources)
+    return replace(node, sources=sources, normalize=made(node.normalize))
 
 
 def _inside(*roots: Node) -> list[Node]:

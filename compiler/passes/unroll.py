@@ -6,7 +6,7 @@ After:  `places[0] == j // 64 or places[1] == j // 64`, numbers of pairs
 Before: `mean((q - k) ** 2)`, `max(q * k, over=last)`, `rms_norm(q + k)` over features
 After:  sums over features, of which other sums may be made: `sum((q - k) ** 2) / d_head`
 
-For calls that take generated kernels only: they have no loop over a third axis, and sum over features.
+For generated kernels only: they have no loop over a third axis, and sum over features.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 
-from ...dsl.core import Attend, Axis, Contract, Index, Map, Node, Norm, Read, Reduce
+from ...dsl.core import Attend, Axis, Contract, Index, Kind, Map, Node, Norm, Read, Reduce
 from ...dsl.elaborate.typing import const, pointwise
-from ..program import Program, rewrite
 from .features import by_sums, is_tied, norm_by_sums, tied
 from .joints import by_parts, matrix_first
 from .pairs import rewrite_pairs
@@ -27,15 +26,9 @@ from .pairs import rewrite_pairs
 MOST_PLACES = 32
 
 
-def unroll(program: Program) -> Program:
-    """Attends without reductions of pairs over axes of a few places, or means over features."""
-    if not program.signature.fused:
-        return program
-    return rewrite(program, _rule)
-
-
-def _rule(node: Node) -> Node:
-    return rewrite_pairs(node, _written_out) if isinstance(node, Attend) else node
+def unrolled(node: Attend) -> Attend:
+    """An attend without reductions of pairs over axes of a few places, or but sums over features."""
+    return rewrite_pairs(node, _written_out)
 
 
 def _written_out(node: Node) -> Node:
@@ -55,7 +48,10 @@ def _written_out(node: Node) -> Node:
         places *= axis.size.value
     if not 1 <= places <= MOST_PLACES:
         return node
-    return RULES[node.op](_parts(node.arg, node.axes), _parts(node.where, node.axes))
+    parts, where = _parts(node.arg, node.axes), _parts(node.where, node.axes)
+    if node.arg.type.kind is Kind.INT and node.op in ("max", "min"):
+        return node if where else _joined(node.op, parts)
+    return RULES[node.op](parts, where)
 
 
 def _parts(node: Node | None, axes: tuple[Axis, ...]) -> list[Node]:

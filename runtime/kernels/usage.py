@@ -22,7 +22,7 @@ def watched() -> Iterator[Changes]:
     try:
         yield found
     finally:
-        _told.remove(found)
+        _told[:] = [changes for changes in _told if changes is not found]
 
 
 def run(library: Library, function: Function, *arguments: Any) -> None:

@@ -84,6 +84,18 @@ ONCE_WRONG = {
         "sum(tanh(first @ tanh((q + k) * sum(tanh(first @ (q * k))))))"
         " + dot(u, sigmoid(q * k) * tanh(sum(tanh(first @ (q * k)))))"
     ),
+    "sums as they are inside of layers": spec("sum(tanh(first @ ((q + k) * dot(q, k))))"),
+    "bools and ints made of sums": spec(
+        "sum(where(dot(q, k) > 0, tanh(q + k), k))"
+        " + sum(where(any(q > k + 0.3, over=last), q, where(int(dot(q, k) * 3) > int(3 * q), q, k)))"
+    ),
+    "extremes of nothing": spec("max(q + k, over=last, where=q > k + 1)", lse=True),
+    "extremes of what is absent": spec(
+        "tanh(max(log(relu(q * k)), over=last)) + tanh(max(by_e * by_key, over=e, where=i > j + e))"
+        " + tanh(logsumexp(q * k, over=last, where=q > k + 1))",
+        normalize="s",
+    ),
+    "extremes of ints": spec("real(max(label + j * (e + 1), over=e) % 7) * 0.3 + dot(q, k)"),
     "extremes over features": spec(
         "max(q + k, over=last) - min(q * k, over=last, where=u > 0) * dot(q, k)"
         " + max(first @ (q * k), over=last) + max(round(q) * round(k), over=last)"
@@ -104,6 +116,7 @@ ONCE_WRONG = {
         "dot(concat(q, k), concat(k, q)) + dot(tanh(concat(q * k, q + k)), concat(u, u))"
         " + sum(tanh(concat(q, k) * dot(q, k))) + max(concat(q, k * q), over=last)"
         " + dot(joined @ tanh(concat(q2 * k2, k2)), joined @ concat(q2, k2))"
+        " + sum(tanh(concat(q, k2) + concat(q2, k)))"
     ),
     "keys as values": spec("dot(q, k) + dot(u, tanh(q + k))", value="k"),
     "numbers as values, in score and mask": spec(
@@ -146,6 +159,9 @@ ONCE_WRONG = {
     "any of what is alike": spec("dot(q, k)", "any((i + e) % 1 == j % 3, over=e) or i == j"),
     "an array as a table and as vectors": spec(
         "0.3 * k2[(i * j) % 3] * dot(q2, k2) + q2[j % 3] * sum(tanh(q2 + k2))"
+    ),
+    "a table that weights read, and scores as vectors": spec(
+        "dot(q2, k2) + 0.3", normalize="sigmoid(k2[(i * j) % 3]) * softmax(s, j)"
     ),
     "values by groups of heads": replace(
         spec("sum(gelu(q + k))", value="by_key"), shared=GROUPS | {"q": "d_head"}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attnc
 import pytest
 import torch
 from attnc.runtime.kernels.attend import FusedAttend
+from compilers import forget_loaded, needs_compiler
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -85,3 +88,20 @@ def test_dropout_is_drawn_anew_in_every_call() -> None:
     assert not torch.equal(first, second)
     module.eval()
     assert torch.equal(module(x), module(x))
+
+
+@needs_compiler
+def test_a_kernel_that_cannot_be_had_is_left_out_as_in_a_first_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, arrays = core("alibi"), heads(200)
+    with torch.no_grad():
+        for _ in range(2):
+            expected = module(*arrays)
+        monkeypatch.setenv("ATTNC_DISABLE_JIT", "1")
+        monkeypatch.setenv("ATTNC_CACHE_DIR", str(tmp_path))
+        forget_loaded(monkeypatch)
+        other = [array.transpose(1, 2).contiguous().transpose(1, 2) for array in arrays]
+        with pytest.warns(UserWarning, match="without fused kernels"):
+            made = module(*other)
+    torch.testing.assert_close(made, expected)
