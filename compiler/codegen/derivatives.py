@@ -169,7 +169,8 @@ RULES: dict[str, Rule] = {
     "gelu": _elementwise(_gelu),
     "silu": _elementwise(_silu),
     "elu": _elementwise(
-        lambda made, a: _where(at(">", a, real(0.0)), real(1.0), at("+", made, real(1.0)))
+        # far below 0 the result is -1: what is left of 1 more than that is not e^a
+        lambda made, a: _where(at(">", a, real(0.0)), real(1.0), at("exp", a))
     ),
     "softplus": _elementwise(lambda made, a: at("sigmoid", a)),
     "sin": _elementwise(lambda made, a: at("cos", a)),

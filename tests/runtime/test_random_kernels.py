@@ -95,6 +95,7 @@ ONCE_WRONG = {
         " + tanh(logsumexp(q * k, over=last, where=q > k + 1))",
         normalize="s",
     ),
+    "elu far below 0": spec("9 * elu(-9 - abs(dot(q, k)))", normalize="s"),
     "extremes of ints": spec("real(max(label + j * (e + 1), over=e) % 7) * 0.3 + dot(q, k)"),
     "extremes over features": spec(
         "max(q + k, over=last) - min(q * k, over=last, where=u > 0) * dot(q, k)"
