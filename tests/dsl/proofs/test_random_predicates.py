@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -175,14 +176,33 @@ def check_pairs(fact: Fact, mask: Text, grids: Any, same: bool) -> None:
         return
     text, _, period = text.partition(" with r = n % ")
     per_head = "h together" in fact.words
-    for item, _ in grids:
+    for item, inputs in grids:
         n = item.shape[1]
         if n >= int(start or 0):
-            r = n % int(period or 1)
-            value = eval(text.replace("^", "**").replace("/", "//"), {"n": n, "r": r})
+            form, values = held(text, inputs)
+            value = number(form, n=n, r=n % int(period or 1), **values)
             assert value == (item if per_head else item[0]).sum()
     if not per_head:
         assert all((item == item[0]).all() for item, _ in grids)
+
+
+FLAGS = re.compile(r"(.*) with g = count\((\w+)\)")
+LABELS = re.compile(r"(.*)sum of (.*), s the number of tokens of each `(\w+)`")
+
+
+def held(text: str, inputs: Any) -> tuple[str, dict[str, Any]]:
+    """A form, and what it says by how many tokens hold a flag, or each label."""
+    if found := FLAGS.fullmatch(text):
+        return found[1], {"g": int(inputs[found[2]].sum())}
+    if found := LABELS.fullmatch(text):
+        _, sizes = np.unique(inputs[found[3]], return_counts=True)
+        return found[1] + "own", {"own": sum(number(found[2], s=int(size)) for size in sizes)}
+    return text, {}
+
+
+def number(form: str, **values: Any) -> Fraction:
+    exact = {name: Fraction(value) for name, value in values.items()}
+    return Fraction(eval(form.replace("^", "**"), exact))
 
 
 CHECKS = {
