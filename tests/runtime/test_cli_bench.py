@@ -21,7 +21,7 @@ from attnc.runtime.measurement.lowerings import COMPILED, Refused, compiled_dens
 from attnc.runtime.measurement.measuring import Limits, measure
 from attnc.runtime.measurement.memory import highest, peak_bytes
 from attnc.runtime.measurement.scaling import Scaling, scale
-from attnc.runtime.measurement.workload import in_words, workload
+from attnc.runtime.measurement.workload import Workload, in_words, workload
 from command_line import GOOD, run, run_json
 from compilers import needs_compiler
 from rich.console import Console
@@ -249,14 +249,19 @@ def test_the_table_of_scaling_tells_what_is_dense() -> None:
     assert "is dense" in shown or "N = " in shown or "not up to 32" in shown
 
 
-def test_longer_inputs_than_the_limits_allow_are_left_out() -> None:
+def test_longer_inputs_than_memory_allows_are_left_out() -> None:
     module = attnc.compile("softmax", d_model=8, heads=1, lowering="dense")
     found = scale([Form("auto", module)], [8, 16, 32, 64], Limits(1e6, 10_000, 1), silent)
     assert 8 in found.own.step.lengths
     assert "GiB" in found.own.step.stopped
-    found = scale([Form("auto", module)], [8, 16], Limits(1e-9, 1 << 40, 1), silent)
+
+
+def test_longer_inputs_than_there_is_time_for_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workload, "seconds", lambda self, run: 10.0)
+    module = attnc.compile("softmax", d_model=8, heads=1, lowering="dense")
+    found = scale([Form("auto", module)], [8, 16], Limits(60, 1 << 40, 1), silent)
     assert found.own.lengths == [8]
-    assert found.own.step.stopped.startswith("16: it would take about")
+    assert found.own.step.stopped == "16: it would take about 135 s, and 0 s are left"
 
 
 def test_a_run_that_fails_is_told() -> None:
