@@ -46,13 +46,14 @@ def block_mask(
     classes = classes.view(sizes["b"], sizes["h"], *grid.shape()).clone()
     _make_edges_partial(classes, runs)
     partial, full = (_listed(classes == kind) for kind in (PARTIAL, FULL))
-    return BlockMask.from_kv_blocks(
+    made: BlockMask = BlockMask.from_kv_blocks(
         *partial,
         *full,
         BLOCK_SIZE=grid.block,
         mask_mod=mask_function(program, values, real),
         seq_lengths=(grid.queries, grid.keys),
     )
+    return made
 
 
 def _make_edges_partial(classes: Tensor, runs: Runs) -> None:

@@ -188,7 +188,7 @@ class TiledAttend(nn.Module):
         if len(tiles) == 1 and all(keys is None for keys in tiles[0].keys):
             return self.assembled(tiles, [self.run(tiles[0], args)], args)
         if torch.is_grad_enabled() and any(item.requires_grad for item in tensors):
-            made: tuple[Tensor, ...] = Recomputed.apply(self, tiles, *args)  # type: ignore[no-untyped-call]
+            made: tuple[Tensor, ...] = Recomputed.apply(self, tiles, *args)  # type: ignore[no-untyped-call, unused-ignore]
             return made
         return self.filled(tiles, args)
 

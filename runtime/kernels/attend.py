@@ -47,7 +47,7 @@ class FusedAttend(nn.Module):
             out, stats = ops.attend(list(arrays), list(sizes), self.key)
             made = results(self.kernel, out, stats, arrays[0].dtype)
         elif torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
-            made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call]
+            made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call, unused-ignore]
         else:
             out, stats = self.launcher.forward(sizes, arrays)
             made = results(self.kernel, out, stats, arrays[0].dtype)
