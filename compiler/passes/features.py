@@ -49,6 +49,11 @@ def tied(x: Node, m: Node) -> Node:
     )
 
 
+def with_shares(m: Node, ties: Node, count: Node) -> Node:
+    """An extreme with the gradient of what is tied, in equal parts."""
+    return pointwise("+", m, pointwise("safe_div", ties, count))
+
+
 def _is_finite(m: Node) -> Node:
     return pointwise("<", pointwise("abs", m), const(math.inf))
 
@@ -126,8 +131,7 @@ def _extreme(op: ReduceOp, nothing: float) -> Callable[[Reduce], Node]:
     def rule(node: Reduce) -> Node:
         x = _chosen(node, nothing)
         m = _extreme_of(x, op)
-        shares = pointwise("safe_div", sum_of(tied(x, m)), sum_of(is_tied(x, m)))
-        return pointwise("+", m, shares)
+        return with_shares(m, sum_of(tied(x, m)), sum_of(is_tied(x, m)))
 
     return rule
 

@@ -18,7 +18,7 @@ from functools import reduce
 
 from ...dsl.core import Attend, Axis, Contract, Index, Kind, Map, Node, Norm, Read, Reduce
 from ...dsl.elaborate.typing import const, pointwise
-from .features import by_sums, is_tied, norm_by_sums, tied
+from .features import by_sums, is_tied, norm_by_sums, tied, with_shares
 from .joints import by_parts, matrix_first
 from .pairs import rewrite_pairs
 
@@ -120,7 +120,7 @@ def _extreme(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]
             parts = [pointwise("where", test, part, const(lowest)) for test, part in both]
         largest = pointwise("detach", _joined(op, parts))
         ties, count = (_joined("+", [f(part, largest) for part in parts]) for f in (tied, is_tied))
-        return pointwise("+", largest, pointwise("safe_div", ties, count))
+        return with_shares(largest, ties, count)
 
     return rule
 
