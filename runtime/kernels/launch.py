@@ -18,6 +18,7 @@ from .arrays import KEYS, all_held, gradient, room, strides, width_of
 from .errors import KernelMissing, NoCompiler
 from .library import Library
 from .loading import load
+from .rounds import at_once, in_rounds, is_shared
 
 Call = Callable[..., None]
 #: pointers to arrays, their strides, results, sizes
@@ -141,6 +142,7 @@ class _Backward:
 
     rooms     where cotangents are added up, by array; None where they are not
     wanted    which of these are asked for
+    at_once   how many heads at a time
     """
 
     function: Call | None
@@ -150,6 +152,7 @@ class _Backward:
     numbers: Any
     rooms: tuple[tuple[int, ...] | None, ...]
     wanted: tuple[bool, ...]
+    at_once: int
 
     def made(
         self,
@@ -164,21 +167,37 @@ class _Backward:
         extra: list[Tensor | None] = [torch.zeros_like(out) if out_grad is None else out_grad]
         if kernel.kept:
             extra += [out, lse_grad, *stats]
-        grads = [
-            None if shape is None else torch.zeros(shape, dtype=torch.float32, device="cpu")
-            for shape in self.rooms
-        ]
-        if self.function is not None:
-            self.function(_pointers((*held, *extra)), self.strides, _pointers(grads), self.numbers)
         parts = of_heads.parts(kernel, heads)
+        shared = parts
+        if self.at_once < heads:
+            rounds = kernel.arguments, held, extra, self.rooms, heads, self.at_once
+            grads = in_rounds(self._run, *rounds)
+            shared = (1,) * len(parts)
+        else:
+            grads = [
+                None if shape is None else torch.zeros(shape, dtype=torch.float32, device="cpu")
+                for shape in self.rooms
+            ]
+            self._run([*held, *extra], grads, heads)
+        items = zip(self.wanted, grads, kernel.arguments, arrays, strict=True)
         return [
-            gradient(grad, item, self.sizes, array.shape, parts).to(array.dtype)
+            gradient(grad, item, self.sizes, array.shape, shared if is_shared(item) else parts).to(
+                array.dtype
+            )
             if want and grad is not None
             else None
-            for want, grad, item, array in zip(
-                self.wanted, grads, kernel.arguments, arrays, strict=True
-            )
+            for want, grad, item, array in items
         ]
+
+    def _run(
+        self, arrays: Sequence[Tensor | None], grads: Sequence[Tensor | None], heads: int
+    ) -> None:
+        if self.function is None:
+            return
+        numbers = self.numbers
+        if heads != self.sizes[1]:
+            numbers = _numbers(*numbers[:1], heads, *numbers[2:])
+        self.function(_pointers(arrays), self.strides, _pointers(grads), numbers)
 
 
 def _backward(
@@ -193,17 +212,19 @@ def _backward(
     wanted = tuple(want and item.real for want, item in zip(wanted, kernel.arguments, strict=True))
     types = dtypes.types(kernel.arguments, held)
     library, made_for = _attend_back(kernel, types, wanted) if 0 not in sizes else (None, wanted)
+    rooms = tuple(
+        room(item, sizes, stretches) if is_made else None
+        for item, is_made in zip(kernel.arguments, made_for, strict=True)
+    )
     return _Backward(
         function=None if library is None else _call(library, "attend_back"),
         as_is=_are_same(held, arrays),
         sizes=sizes,
         strides=_strides(kernel, held, heads),
         numbers=_numbers(*sizes, threads, stretches),
-        rooms=tuple(
-            room(item, sizes, stretches) if is_made else None
-            for item, is_made in zip(kernel.arguments, made_for, strict=True)
-        ),
+        rooms=rooms,
         wanted=wanted,
+        at_once=at_once(kernel.arguments, held, rooms, heads, threads),
     )
 
 
