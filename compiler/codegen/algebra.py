@@ -51,6 +51,7 @@ from dataclasses import dataclass
 
 from ...dsl.core import Const, Contract, Kind, Map, Node, Reduce
 from ..matching.match import Domain, Match
+from .levels import is_extreme
 
 #: what has this form: f(x) = a constant + a multiple of 1 / (e^(c x) + 1)
 FUNCTIONS = ("tanh", "sigmoid")
@@ -84,7 +85,7 @@ class Fractions:
 
 def fractions(term: Node, match: Match) -> Fractions | None:
     """A term as a sum of fractions, where it is one."""
-    found = _weighed(term)
+    found = None if is_extreme(term) else _weighed(term)
     if found is None:
         return None
     weight, inner = found

@@ -95,6 +95,10 @@ ONCE_WRONG = {
         " + tanh(logsumexp(q * k, over=last, where=q > k + 1))",
         normalize="s",
     ),
+    "extremes of fractions": replace(
+        spec("max(sigmoid(q + k), over=last) + min(tanh(q - k), over=last) * dot(u, tanh(q + k))"),
+        dims={"d_model": 32, "heads": 2, "kv_heads": 1, "d_head": 16, "d_value": 16},
+    ),
     "elu far below 0": spec("9 * elu(-9 - abs(dot(q, k)))", normalize="s"),
     "extremes of ints": spec("real(max(label + j * (e + 1), over=e) % 7) * 0.3 + dot(q, k)"),
     "extremes over features": spec(
