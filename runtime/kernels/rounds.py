@@ -15,7 +15,7 @@ from torch import Tensor
 from ...compiler.codegen.layout import Argument
 
 #: bytes of such copies from which on there are several rounds
-MOST = 1 << 29
+MOST = 1 << 28
 Shape = tuple[int, ...] | None
 
 
@@ -86,6 +86,7 @@ def in_rounds(
                 total += grad.sum(_place(item), keepdim=True)
             else:
                 total.narrow(_place(item), first, count).copy_(grad)
+        del grads, grad  # before the next round makes its own
     return totals
 
 
