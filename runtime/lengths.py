@@ -12,9 +12,9 @@ from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
 LONG = 1 << 20
 #: numbers of all pairs, heads and examples from which on a kernel is generated for an attend
 MANY = 1 << 16
-#: the same where they are products of queries and keys, which are fast in operations of torch, too, and
-#: the queries and keys below which those are faster at any number; without gradients, and with
-PRODUCTS = ((1 << 13, 24), (1 << 15, 48))
+#: the same where they are products of queries and keys, which are fast in operations of torch, too: the
+#: least numbers, queries and keys, any of which will do; without gradients, and with
+PRODUCTS = (((1 << 13, 8, 24), (1 << 16, 4, 24)), ((1 << 15, 24, 48),))
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Work:
         """Whether there are so many numbers that a kernel is worth its making."""
         most = self._most(queries, keys)
         # torch 2.11 takes no bool for a place
-        many, few = PRODUCTS[1 if gradients else 0] if self.features == 1 else (MANY, 0)
+        least = PRODUCTS[1 if gradients else 0] if self.features == 1 else ((MANY, 0, 0),)
+        numbers = examples * self.heads * self.features * queries * most
         # branches, which torch.compile takes by a guard where sizes are symbols
-        if min(queries, most) < few:
-            return False
-        if examples * self.heads * self.features * queries * most < many:  # noqa: SIM103
-            return False
-        return True
+        for many, rows, keys_least in least:
+            if queries >= rows and most >= keys_least and numbers >= many:
+                return True
+        return False
 
     def _most(self, queries: int, keys: int) -> int:
         """The most keys that an attend may have."""

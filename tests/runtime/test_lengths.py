@@ -17,7 +17,11 @@ from attnc.runtime.lengths import Work
         (Work(8, 1, False), 1, 31, 31, False),
         (Work(8, 1, False), 8, 24, 24, True),
         (Work(8, 1, False), 9, 23, 23, False),
-        (Work(8, 1, True), 1, 23, 4096, False),
+        (Work(8, 1, True), 1, 8, 128, True),
+        (Work(8, 1, True), 1, 8, 127, False),
+        (Work(8, 1, True), 1, 7, 1024, False),
+        (Work(8, 1, True), 1, 4, 2048, True),
+        (Work(8, 1, True), 1, 3, 4096, False),
         (Work(8, 1, True), 1, 4096, 23, False),
         (Work(8, 1, False), 1, 4096, 23, True),
         (Work(1, 64, True), 1, 32, 32, True),
@@ -33,6 +37,8 @@ def test_kernels_are_for_many_numbers(
 def test_with_gradients_for_more() -> None:
     assert not Work(8, 1, False).is_fused(4, 47, 47, gradients=True)
     assert Work(8, 1, False).is_fused(4, 48, 48, gradients=True)
+    assert Work(8, 1, True).is_fused(1, 24, 256, gradients=True)
+    assert not Work(8, 1, True).is_fused(1, 23, 2048, gradients=True)
     assert not Work(1, 1, False).is_fused(1, 181, 181, gradients=True)
     assert Work(1, 1, False).is_fused(1, 182, 182, gradients=True)
 
