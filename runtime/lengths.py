@@ -40,9 +40,9 @@ class Work:
         # torch 2.11 takes no bool for a place
         least = PRODUCTS[1 if gradients else 0] if self.features == 1 else ((MANY, 0, 0),)
         numbers = examples * self.heads * self.features * queries * most
-        # branches, which torch.compile takes by a guard where sizes are symbols
-        for many, rows, keys_least in least:
-            if queries >= rows and most >= keys_least and numbers >= many:
+        # a branch for each, which torch.compile takes by a guard where sizes are symbols
+        for many, rows, columns in least:
+            if min(min(queries - rows, most - columns), numbers - many) >= 0:
                 return True
         return False
 
