@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...dsl.core import Arg, Node, Reduce, operands
-from ..matching.match import Match, arithmetic
+from ..matching.match import Match, computed
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,8 @@ def inside(term: Node, match: Match) -> Iterator[Node]:
 
 def terms_of(entry: Node, match: Match) -> list[Node]:
     """The terms that an entry is made of."""
-    terms, seen = set(match.terms), dict[Node, None]()
-    stack = [entry]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen[node] = None
-            stack.extend(() if node in terms else arithmetic(node))
-    return [node for node in seen if node in terms]
+    terms = set(match.terms)
+    return [node for node in computed(entry, terms) if node in terms]
 
 
 def is_extreme(term: Node) -> bool:

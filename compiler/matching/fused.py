@@ -28,7 +28,7 @@ from ..dropping import key_places, row_bits
 from ..normalizer import may_be_absent
 from ..one_hot import place_of
 from ..program import Program
-from .match import Classes, Domain, Dropped, Leaf, Match, arithmetic
+from .match import Classes, Domain, Dropped, Leaf, Match, computed
 from .refusal import Refusal, whole_rows
 from .weights import Weights, weights_of
 
@@ -271,14 +271,5 @@ class _Matcher:
 
 def _is_made_of_sums(node: Node) -> bool:
     """Whether something is a number of a pair, a sum over features or made of one."""
-    if node.type.dims:
-        return False
-    stack, seen = [node], set[Node]()
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Contract | Reduce):
-            return True
-        if item not in seen:
-            seen.add(item)
-            stack.extend(arithmetic(item))
-    return False
+    sums = (Contract, Reduce)
+    return not node.type.dims and any(isinstance(item, sums) for item in computed(node))

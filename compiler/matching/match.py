@@ -10,6 +10,7 @@ other terms.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal as Choice
 
@@ -133,3 +134,14 @@ def arithmetic(node: Node) -> tuple[Node, ...]:
         case Read(index=index) | ReadDim(index=index):
             return (index,)
     return ()
+
+
+def computed(root: Node, ends: Collection[Node] = ()) -> Iterator[Node]:
+    """All that a number of a pair is computed of, itself first, each once; ends are not looked into."""
+    stack, seen = [root], set[Node]()
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            stack.extend(() if node in ends else arithmetic(node))
