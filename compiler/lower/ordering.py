@@ -36,9 +36,13 @@ def choose(e: Dense, node: Choose) -> Value:
     """The ref to the largest or smallest along an axis or the only feature dim."""
     smallest = node.op == "argmin"
     if node.axis is None:
-        arg = e.lower(node.arg)
-        made = e.call(ops.choose, arg.node, -1, None, smallest)
-        return Value(made, arg.axes, 0)
+        arg, where = e.lower(node.arg), node.where
+        if where is None:
+            return Value(e.call(ops.choose, arg.node, -1, None, smallest), arg.axes, 0)
+        mask = e.lower(where)
+        axes = by_rank((*arg.axes, *mask.axes))
+        made = e.call(ops.choose, e.full(arg, axes, 1), -1, e.full(mask, axes, 1), smallest)
+        return Value(made, axes, 0)
     value, mask, axes, dims = _competitors(e, node.arg, node.where, node.axis)
     place = axes.index(node.axis) - len(axes) - dims
     made = e.call(ops.choose, value, place, mask, smallest)

@@ -15,14 +15,87 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
 
-from ...dsl.core import Kind, Node, Norm, Param, Reduce, ReduceOp, Type
-from ...dsl.elaborate.typing import const, pointwise
+from ...dsl.core import (
+    Arg,
+    Choose,
+    Const,
+    Kind,
+    Map,
+    Node,
+    Norm,
+    Param,
+    Range,
+    Reduce,
+    ReduceOp,
+    Type,
+)
+from ...dsl.elaborate.typing import const, pointwise, real
 from .joints import parts
+
+#: up to here reals hold all ints
+EXACT = 1 << 24
 
 
 def by_sums(node: Reduce) -> Node:
-    """A reduction over the one feature dim of what it reduces; ints stay, reals do not hold all of them."""
-    return node if node.arg.type.kind is Kind.INT else RULES[node.op](node)
+    """A reduction over the one feature dim of what it reduces; of ints if reals hold them."""
+    if node.arg.type.kind is not Kind.INT:
+        return RULES[node.op](node)
+    if largest_int(node.arg) * node.arg.type.dims[0].value > EXACT:
+        return node
+    as_reals = replace(node, type=replace(node.type, kind=Kind.REAL), arg=real(node.arg))
+    if node.op == "mean":
+        return _mean(as_reals)
+    x = _chosen(as_reals, {"max": -math.inf, "min": math.inf}.get(node.op, 0.0))
+    return pointwise("int", sum_of(x) if node.op == "sum" else _extreme_of(x, node.op))
+
+
+def needs_bound(node: Reduce | Choose) -> bool:
+    """Whether the best of ints is asked for of which some are left out: no int stands for these."""
+    best = node.op in ("max", "min", "argmax", "argmin")
+    return best and node.arg.type.kind is Kind.INT and node.where is not None
+
+
+def largest_int(node: Node) -> float:
+    """What the size of an int is at most, as far as its expression tells."""
+    match node:
+        case Const(value=value):
+            return abs(float(value))
+        case Arg(value=value):
+            return largest_int(value)
+        case Map(op="int", args=(arg,)) if arg.type.kind is Kind.BOOL:
+            return 1
+        case Map(op="where", args=(_, *others)):
+            return max(map(largest_int, others))
+        case Map(op="neg" | "abs" | "min" | "max", args=args):
+            return max(map(largest_int, args))
+        case Map(op="+" | "-", args=args):
+            return sum(map(largest_int, args))
+        case Map(op="*", args=args):
+            return math.prod(map(largest_int, args))
+        case Map(op="sign"):
+            return 1
+        case Map(op="%", args=(_, by)):
+            return largest_int(by)
+    return math.inf
+
+
+def first_place(node: Choose) -> Node:
+    """The first feature that is the largest, or the smallest; -1 of none."""
+    vector, where = node.arg, node.where
+    is_exact = vector.type.kind is Kind.REAL or largest_int(vector) <= EXACT
+    if not is_exact or len(parts(vector)) > 1:
+        return node
+    op: ReduceOp = "max" if node.op == "argmax" else "min"
+    x = _chosen(node, -math.inf if op == "max" else math.inf)
+    there = pointwise("==", x, _extreme_of(x, op))
+    if where is not None:
+        there = pointwise("and", there, where)
+    (size,) = vector.type.dims
+    places, none = Range(Type(Kind.INT, frozenset(), (size,))), const(size.value)
+    first = pointwise(
+        "int", _extreme_of(pointwise("where", there, real(places), real(none)), "min")
+    )
+    return pointwise("where", pointwise("==", first, none), const(-1), first)
 
 
 def norm_by_sums(node: Norm) -> Node:
@@ -80,11 +153,11 @@ def _mean_of(node: Node) -> Node:
     return pointwise("/", sum_of(node), const(float(node.type.dims[0].value)))
 
 
-def _chosen(node: Reduce, otherwise: float) -> Node:
-    """What is reduced; a number where that is left out."""
+def _chosen(node: Reduce | Choose, otherwise: float) -> Node:
+    """What is reduced, as reals; a number where that is left out."""
     if node.where is None:
-        return node.arg
-    return pointwise("where", node.where, node.arg, const(otherwise))
+        return real(node.arg)
+    return pointwise("where", node.where, real(node.arg), const(otherwise))
 
 
 def _sum(node: Reduce) -> Node:
@@ -137,11 +210,19 @@ def _extreme(op: ReduceOp, nothing: float) -> Callable[[Reduce], Node]:
 
 
 def _logsumexp(node: Reduce) -> Node:
-    """m + log(sum(exp(x - m))), m the largest x; -inf of nothing."""
     x = _chosen(node, -math.inf)
-    largest = _extreme_of(x, "max")
+    return logsumexp(
+        _extreme_of(x, "max"), lambda m: sum_of(pointwise("exp", pointwise("-", x, m)))
+    )
+
+
+def logsumexp(largest: Node, total_of: Callable[[Node], Node]) -> Node:
+    """m + log(sum(exp(x - m))), m the largest x if that is finite, else 0; -inf of nothing.
+
+    total_of   the sum for an m
+    """
     m = pointwise("where", _is_finite(largest), largest, const(0.0))
-    total = sum_of(pointwise("exp", pointwise("-", x, m)))
+    total = total_of(m)
     is_empty = pointwise("==", total, const(0.0))
     whole = pointwise("log", pointwise("where", is_empty, const(1.0), total))
     return pointwise("where", is_empty, const(-math.inf), pointwise("+", m, whole))

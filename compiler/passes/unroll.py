@@ -12,14 +12,24 @@ For generated kernels only: they have no loop over a third axis, and sum over fe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 
-from ...dsl.core import Attend, Axis, Contract, Index, Kind, Map, Node, Norm, Read, Reduce
+from ...dsl.core import Attend, Axis, Choose, Contract, Index, Kind, Map, Node, Norm, Read, Reduce
 from ...dsl.elaborate.typing import const, pointwise
-from .features import by_sums, is_tied, norm_by_sums, tied, with_shares
+from .features import (
+    by_sums,
+    first_place,
+    is_tied,
+    logsumexp,
+    needs_bound,
+    norm_by_sums,
+    tied,
+    with_shares,
+)
 from .joints import by_parts, matrix_first
+from .matrices import by_rows
 from .pairs import rewrite_pairs
 
 #: places of all axes of a reduction together that are written out
@@ -28,7 +38,7 @@ MOST_PLACES = 32
 
 def unrolled(node: Attend) -> Attend:
     """An attend without reductions of pairs over axes of a few places, or but sums over features."""
-    return rewrite_pairs(node, _written_out)
+    return rewrite_pairs(by_rows(node, together), _written_out)
 
 
 def _written_out(node: Node) -> Node:
@@ -37,21 +47,55 @@ def _written_out(node: Node) -> Node:
     if isinstance(node, Contract):
         made = by_parts(node)
         return matrix_first(made) if isinstance(made, Contract) else made
+    if isinstance(node, Choose) and node.axis is None:
+        return first_place(node)
     if isinstance(node, Reduce) and not node.axes and len(node.arg.type.dims) == 1:
         return by_sums(node)
-    if not isinstance(node, Reduce) or node.dims or not node.axes or node.op not in RULES:
+    if not isinstance(node, Reduce | Choose):
         return node
-    places = 1
-    for axis in node.axes:
-        if axis.size is None:
-            return node
-        places *= axis.size.value
-    if not 1 <= places <= MOST_PLACES:
+    axes = _axes(node)
+    if not _are_few(axes) or needs_bound(node):
         return node
-    parts, where = _parts(node.arg, node.axes), _parts(node.where, node.axes)
-    if node.arg.type.kind is Kind.INT and node.op in ("max", "min"):
-        return node if where else _joined(node.op, parts)
-    return RULES[node.op](parts, where)
+    return together(node.op, _parts(node.arg, axes), _parts(node.where, axes))
+
+
+def _axes(node: Reduce | Choose) -> tuple[Axis, ...]:
+    """The axes that a reduction is over, if it is over no features and no vectors are compared."""
+    if isinstance(node, Reduce):
+        return () if node.dims else node.axes
+    return () if node.axis is None or node.type.dims else (node.axis,)
+
+
+def _are_few(axes: Sequence[Axis]) -> bool:
+    """Whether all places of some axes can be written out."""
+    sizes = [axis.size for axis in axes]
+    places = math.prod(MOST_PLACES + 1 if size is None else size.value for size in sizes)
+    return bool(axes) and 1 <= places <= MOST_PLACES
+
+
+def together(op: str, parts: Sequence[Node], where: Sequence[Node]) -> Node:
+    """A reduction of a number at every place, of those that count if that is said."""
+    if parts[0].type.kind is Kind.INT and op in ("max", "min"):
+        return _joined(op, parts)
+    return RULES[op](list(parts), list(where))
+
+
+def _first(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]:
+    """argmax(x) -> 0 where x0 == m, else 1 where x1 == m, .. else -1, with m = max(x0, x1)"""
+
+    def rule(parts: list[Node], where: list[Node]) -> Node:
+        if where:
+            both = zip(where, parts, strict=True)
+            parts = [pointwise("where", test, part, const(lowest)) for test, part in both]
+        best = _joined(op, parts)
+        found: Node = const(-1)
+        for n, part in reversed([*enumerate(parts)]):
+            there = pointwise("==", part, best)
+            there = pointwise("and", there, where[n]) if where else there
+            found = pointwise("where", there, const(n), found)
+        return found
+
+    return rule
 
 
 def _parts(node: Node | None, axes: tuple[Axis, ...]) -> list[Node]:
@@ -75,7 +119,7 @@ def at_place(node: Node, axis: Axis, place: int) -> Node:
     return Read(kind, node, axis, const(place))
 
 
-def _joined(op: str, parts: list[Node]) -> Node:
+def _joined(op: str, parts: Sequence[Node]) -> Node:
     return reduce(lambda left, right: pointwise(op, left, right), parts)
 
 
@@ -125,6 +169,17 @@ def _extreme(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]
     return rule
 
 
+def _logsumexp(parts: list[Node], where: list[Node]) -> Node:
+    """m + log(exp(x0 - m) + exp(x1 - m)), m the largest; -inf of nothing"""
+    if where:
+        both = zip(where, parts, strict=True)
+        parts = [pointwise("where", test, part, const(-math.inf)) for test, part in both]
+    largest = pointwise("detach", _joined("max", parts))
+    return logsumexp(
+        largest, lambda m: _joined("+", [pointwise("exp", pointwise("-", x, m)) for x in parts])
+    )
+
+
 RULES: dict[str, Callable[[list[Node], list[Node]], Node]] = {
     "any": _any,
     "all": _all,
@@ -133,4 +188,7 @@ RULES: dict[str, Callable[[list[Node], list[Node]], Node]] = {
     "mean": _mean,
     "max": _extreme("max", -math.inf),
     "min": _extreme("min", math.inf),
+    "logsumexp": _logsumexp,
+    "argmax": _first("max", -math.inf),
+    "argmin": _first("min", math.inf),
 }

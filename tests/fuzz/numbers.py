@@ -227,6 +227,46 @@ class Numbers:
                 f"({inner})[({self.whole()}) % d_head]",
                 f"max(by_e * {leaf}, over=e)",
                 "min(by_e + by_query, over=e, where=(i + e) % 2 == 0 or e > 0) * by_key",
+                f"real(argmax({inner})) / d_head * {leaf}",
+                f"real(argmin({vector}, where=q > u)) / d_head",
+                "real(sum(where(q > k, 1, -1), over=last)) / d_head",
+                f"real(argmax(by_e * {leaf}, over=e))",
+                self.of_matrices(),
+                self.of_matrices(),
+                self.of_matrices(),
+                self.of_matrices(),
+            ]
+        )
+
+    def of_matrices(self) -> str:
+        """What is made of matrices of a query, of a key or of both."""
+        vector = self.rng.choice(
+            [
+                "(rows_of_q @ k2)",
+                "(rows_of_k @ q2)",
+                "(q2 @ transpose(rows_of_k))",
+                "max(rows_of_q @ transpose(rows_of_k), over=last)",
+                "sum(rows_of_k @ transpose(rows_of_q), over=last)",
+                f"(rows_of_q @ tanh(k2 + {self.leaf()}))",
+                "sum(tanh(outer(q2, k2)), over=last)",
+            ]
+        )
+        inner = self.rng.choice(FEATURES).format(a=vector)
+        return self.rng.choice(
+            [
+                f"max({inner}, over=last)",
+                f"min({vector}, over=last)",
+                f"sum({inner}) / 3",
+                f"mean({inner}, over=last, where={vector} < {self.leaf()})",
+                f"logsumexp({inner}, over=last)",
+                f"real(count({vector} > 0.2, over=last)) * {self.leaf()}",
+                f"real(argmax({vector})) / 3",
+                f"dot({inner}, {vector}) / 4",
+                f"sum(rms_norm({vector}, affine=false, eps=0.1)) / 2",
+                f"dot(softmax({vector}, last), {inner})",
+                f"dot(rows_of_q, tanh(outer(rows_of_q @ k2, k2 + {self.leaf()}))) / 6",
+                "sum(sum(tanh(outer(q2, k2)), over=last), over=last) / 9",
+                "dot(of_second, tanh(q2 * (rows_of_q @ k2)[0])) / 3",
             ]
         )
 

@@ -103,6 +103,8 @@ project:
   v: linear(context, to=[{v}])
   q2: linear(x, to=[h, 3])
   k2: linear(context, to=[{g}, 3])
+  rows_of_q: linear(x, to=[h, 2, 3])
+  rows_of_k: linear(context, to=[{g}, 4, 3])
   by_query: linear(x, to=[h])
   by_key: linear(context, to=[{g}])
 let:

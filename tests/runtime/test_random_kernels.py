@@ -38,6 +38,26 @@ def spec(
     return Drawn(0, (part,), apart=True, dims=dims, shared=shared, **sizes)
 
 
+#: scores of matrices of a query, of a key and of both, and what is best of a few numbers
+MATRICES = (
+    "max(rows_of_q @ k2, over=last)",
+    "sum(max(rows_of_q @ transpose(rows_of_k), over=last), over=last)",
+    "max(max(rows_of_k @ transpose(rows_of_q), over=last), over=last)",
+    "max(sum(tanh(rows_of_q) * (rows_of_q - 1), over=last) * by_key, over=last)",
+    "dot(rows_of_q, tanh(outer(rows_of_q @ k2, k2)))",
+    "dot(rows_of_q, rows_of_q) * by_key + dot(outer(q2, k2), outer(k2, q2))",
+    "sum(sum(tanh(outer(q2, k2)), over=last), over=last)",
+    "dot(of_second, tanh(second @ (first @ (q * sum(rows_of_q @ k2)))))",
+    "dot(of_second, relu(q2 * (rows_of_q @ k2)[1]))",
+    "sum(joined @ concat(k2, tanh(rows_of_k @ q2)[0] * q2))",
+    "logsumexp(rows_of_k @ q2, over=last)",
+    "mean(rows_of_k @ q2, over=last, where=rows_of_k @ q2 > by_query)",
+    "real(count(rows_of_k @ q2 > 0.2, over=last)) * by_query",
+    "real(argmax(rows_of_k @ q2)) + real(argmin(q * k, where=q > 0)) / 5",
+    "real(argmin(by_e * by_query, over=e)) * by_key",
+    "sum(rms_norm(rows_of_k @ q2, affine=false, eps=0.1)) + dot(softmax(rows_of_q @ k2, last), rows_of_q @ k2)",
+    "real(sum(where(q > k, 2, -1), over=last) + max(where(q > k, i % 3, 1), over=last))",
+)
 GROUPS = {"q": "h, d_head", "k": "g, d_head", "v": "g, d_value", "g": "g"}
 #: what a failure taught, by name
 ONCE_WRONG = {
@@ -201,6 +221,12 @@ def test_random_specs_are_as_accurate_as_the_dense_form(first: int) -> None:
 @needs_compiler
 def test_what_once_was_wrong_is_right() -> None:
     found = zip(ONCE_WRONG, judged(list(ONCE_WRONG.values())), strict=True)
+    assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
+
+
+@needs_compiler
+def test_matrices_of_pairs_have_kernels() -> None:
+    found = zip(MATRICES, judged([spec(score) for score in MATRICES]), strict=True)
     assert {name: verdict for name, verdict in found if verdict.failed or verdict.refused} == {}
 
 
