@@ -11,6 +11,7 @@ from torch import Tensor
 from ..compiler.program import OFFSETS, VALIDITY
 from ..dsl.core import InputInfo, TypedSpec
 from ..dsl.shapes import closest
+from .sizes import Sizes
 
 
 class ArgumentMistake(TypeError):
@@ -42,6 +43,7 @@ class Arguments:
         self._known = frozenset((*self.names, "context", *spec.streams, *VALIDITY, *OFFSETS))
         needed = heads if core else ["x"] if "x" in read or needs_context else []
         inputs = (info.name for info in spec.inputs.values() if info.default is None)
+        self._sizes = Sizes(spec, heads if core else ())
         self._needed = (*needed, *(name for name in inputs if name in read), *streams)
         self._silent = frozenset(
             (
@@ -120,12 +122,18 @@ class Arguments:
             for name in ("x", "context"):
                 if name in given:
                     _check_tokens(name, given[name], spec.dims.get("d_model"))
-        for info in spec.inputs.values():
-            value = given.get(info.name)
+        inputs = [(i, given[i.name]) for i in spec.inputs.values() if i.name in given]
+        for info, value in inputs:
             if isinstance(value, Tensor):
                 _check_input(info, value)
-                if info.bounds is not None and not torch.compiler.is_compiling():
-                    _check_range(info.name, value, *info.bounds)
+        if torch.compiler.is_compiling():
+            return
+        mistake = self._sizes.mistake(given)
+        if mistake:
+            raise ArgumentMistake(mistake)
+        for info, value in inputs:
+            if isinstance(value, Tensor) and info.bounds is not None:
+                _check_range(info.name, value, *info.bounds)
 
 
 def _tokens(read: Collection[str], needs_context: bool) -> tuple[str, ...]:
