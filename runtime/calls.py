@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import is_fake
 
 from ..compiler.program import Signature
-from ..compiler.tracing import is_exported, is_plain, is_transformed
+from ..compiler.tracing import is_exported, is_plain, is_traced, is_transformed
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
+from .straight import straight
 
 if TYPE_CHECKING:
     from .module import Compiled, Module
@@ -26,12 +27,14 @@ KEPT = 256
 
 def key(module: Module, *args: Any) -> tuple[Any, ...] | None:
     """What decides the function of a call that gives arrays alone, by place; None for other calls."""
-    if torch.compiler.is_compiling() or is_plain():
+    if is_traced() or is_plain():
         return None
-    found: list[Any] = [module.training, torch.is_grad_enabled()]
+    grads = torch.is_grad_enabled()
+    found: list[Any] = [module.training, grads, torch.get_num_threads()]
     for value in args:
-        if type(value) is Tensor:
-            found += (value.shape, value.dtype, value.device)
+        if type(value) is Tensor and value.layout is torch.strided:
+            found += (value.shape, value.stride(), value.dtype, value.device)
+            found.append(grads and value.requires_grad)
         elif value is not None:
             return None
         else:
@@ -57,7 +60,9 @@ def remember(
         return
     if len(module._functions) >= KEPT:
         module._functions.clear()
-    module._functions[known_by] = made.function
+    grads = torch.is_grad_enabled() and any(value.requires_grad for value in given.values())
+    short = None if grads else straight(module, made.lowered.graph, given)
+    module._functions[known_by] = short or made.function
 
 
 def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Signature:

@@ -13,8 +13,8 @@ LONG = 1 << 20
 #: numbers of all pairs, heads and examples from which on a kernel is generated for an attend
 MANY = 1 << 16
 #: the same where they are products of queries and keys, which are fast in operations of torch, too: the
-#: least numbers, queries and keys, any of which will do; without gradients, and with
-PRODUCTS = (((1 << 13, 8, 24), (1 << 16, 4, 24)), ((1 << 15, 24, 48),))
+#: least numbers, queries and keys; with gradients, without, and of a core, which may be called straight
+LEARNED, PRODUCTS, STRAIGHT = (1 << 15, 24, 48), (1 << 13, 1, 24), (1 << 11, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,13 @@ class Work:
     heads      how many there are
     features   the most numbers of a pair and head that the plain form makes on the way to a score
     crossed    whether all keys are tokens of the context
+    core       whether it is the core of a spec
     """
 
     heads: int
     features: int
     crossed: bool
+    core: bool = False
 
     def is_long(self, queries: int, keys: int) -> bool:
         """Whether there are so many pairs that tiles pay; keys: the context's, or the queries'."""
@@ -37,22 +39,26 @@ class Work:
     def is_fused(self, examples: int, queries: int, keys: int, gradients: bool = False) -> bool:
         """Whether there are so many numbers that a kernel is worth its making."""
         most = self._most(queries, keys)
-        # torch 2.11 takes no bool for a place
-        least = PRODUCTS[1 if gradients else 0] if self.features == 1 else ((MANY, 0, 0),)
+        many, rows, columns = self._least(gradients)
         numbers = examples * self.heads * self.features * queries * most
-        # a branch for each, which torch.compile takes by a guard where sizes are symbols
-        for many, rows, columns in least:
-            if min(min(queries - rows, most - columns), numbers - many) >= 0:
-                return True
-        return False
+        # one branch, which torch.compile takes by a guard where sizes are symbols
+        return bool(min(min(queries - rows, most - columns), numbers - many) >= 0)
+
+    def _least(self, gradients: bool) -> tuple[int, int, int]:
+        """The least numbers, queries and keys."""
+        if self.features > 1:
+            return MANY, 0, 0
+        if gradients:
+            return LEARNED
+        return STRAIGHT if self.core else PRODUCTS
 
     def _most(self, queries: int, keys: int) -> int:
         """The most keys that an attend may have."""
         return keys if self.crossed else max(queries, keys)
 
 
-def work_of(spec: TypedSpec) -> Work:
-    """That of all attends of a spec, those of specs inside left out."""
+def work_of(spec: TypedSpec, core: bool = False) -> Work:
+    """That of all attends of a spec, those of specs inside left out, or of its core."""
     attends = [node for node in walk(*_roots(spec)) if isinstance(node, Attend)]
     sources = [(source, node) for node in attends for source in node.sources]
     heads = (
@@ -68,6 +74,7 @@ def work_of(spec: TypedSpec) -> Work:
         max(heads, default=1),
         max((_features(source, node) for source, node in sources), default=1),
         axes == {"context"},
+        core,
     )
 
 

@@ -96,7 +96,7 @@ class Module(nn.Module):
         self._functions: dict[tuple[Any, ...], Function] = {}
         self._traced: dict[str, Any] = {}
         self._has_kernels = True
-        self._work = work_of(spec)
+        self._work = work_of(spec, self.options.core)
         self._masks: dict[Any, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._updates: dict[str, Tensor] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...dsl.core import Node
+from ...dsl.core import Contract, Node
 from .expressions import Code, number
-from .leaves import Held, is_product
+from .leaves import Held, is_product, query_side
 from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
 from .writer import Pairing, Writer
 
@@ -71,6 +71,20 @@ class Forward(Writer):
             ),
         }
 
+    def product(self, term: Contract, part: Pairing) -> str:
+        """The product of a tile, also of keys that are not packed."""
+        packed = super().product(term, part)
+        row, key = (self.by_node[side] for side in query_side(term, self.match))
+        if not _can_be_direct(key):
+            return packed
+        k, first, vector = key.place, part.first_row, part.first_vector
+        to = f"{self.terms[term]} + {first} * LD + n * LANES + {vector}, LD"
+        left = f"x{row.place} + {first} * {row.padded}, {row.padded}"
+        right = f"a{k}.of(b, h) + (t * LANES + {vector}) * a{k}.by_key, a{k}.by_key"
+        sizes = f"{part.rows}, {part.vectors}, keys_of(t, M) - {vector}"
+        direct = f"dots<{key.width}>({to}, {left}, {right}, {sizes});"
+        return f"if (direct_{k}) {direct}\nelse {packed}"
+
     # -- sums of fractions ------------------------------------------------------------------
 
     def sum_packs(self, term: Node) -> str:
@@ -108,6 +122,9 @@ class Forward(Writer):
         """Memory for the keys of all heads, or of one head for each thread."""
         k = item.place
         found = [f"const long packed_{k} = {_packed_slots(item)};"]
+        if _can_be_direct(item):
+            is_direct = f"is_direct<{item.packed}>(a{k}, {item.width}, H, N)"
+            found.insert(0, f"const bool direct_{k} = {is_direct};")
         late, size = "", f"tiles * {_tile(item)}"
         if self.is_late(item):
             asked = f"is_late<{item.packed}>(packed_{k}, {size}, threads)"
@@ -189,8 +206,8 @@ class Forward(Writer):
                 name = f"x{k}" if k else "values"
                 late = f"late_{k} ? seat : " if self.is_late(item) else ""
                 at = f"p{k}.of({late}a{k}.slot(b, h, H))"
-                if k == 0:
-                    at = f"packed_0 ? {at} : (const factor_0*)a0.of(b, h)"
+                if k == 0 or _can_be_direct(item):
+                    at = f"packed_{k} ? {at} : (const {item.packed}*)a{k}.of(b, h)"
                 found = [f"const {item.packed}* const {name} = {at};"]
                 if item.in_mask:
                     found.append(spans_pointer(item))
@@ -201,9 +218,16 @@ class Forward(Writer):
 
 
 def _packed_slots(item: Held) -> str:
-    """How many arrays of a leaf are packed; values that stand as products read them are not."""
-    slots = f"a{item.place}.slots(B, H)"
-    return slots if item.place else f"is_stacked<factor_0>(a0, VALUE, PADDED) ? 0 : {slots}"
+    """How many arrays of a leaf are packed; those that products read where they stand are not."""
+    k, slots = item.place, f"a{item.place}.slots(B, H)"
+    if k == 0:
+        return f"direct_0 || is_stacked<factor_0>(a0, VALUE, PADDED) ? 0 : {slots}"
+    return f"direct_{k} ? 0 : {slots}" if _can_be_direct(item) else slots
+
+
+def _can_be_direct(item: Held) -> bool:
+    """Whether keys can be read where they stand: values, and what products alone read."""
+    return bool(item.factors)
 
 
 def _tile(item: Held) -> str:

@@ -67,6 +67,7 @@ class Kernel:
                 it has none
     dims        the feature dims of the result
     softmax     whether lse is made
+    has_lse     whether something reads it
     kept        how many numbers of each row are kept for the backward
     """
 
@@ -77,6 +78,7 @@ class Kernel:
     result: tuple[int, ...]
     dims: tuple[int, ...]
     softmax: bool
+    has_lse: bool
     kept: int
 
     @property

@@ -241,14 +241,7 @@ class Writer:
         name = self.terms[term]
         if is_product(term, self.match):
             assert isinstance(term, Contract)
-            row, key = (self.by_node[side] for side in query_side(term, self.match))
-            part = WHOLE if term in self.inner else self.part
-            first, vector = part.first_row, part.first_vector
-            to = f"{name} + {first} * LD + n * LANES + {vector}, LD"
-            left = f"x{row.place} + {first} * {row.padded}, {row.padded}, 1"
-            right = f"x{key.place} + {self.index} * {key.steps} * LANES + {vector}, LANES"
-            sizes = f"{part.rows}, {part.vectors}, {key.steps}"
-            return f"product<false>({to}, {left}, {right}, {sizes});"
+            return self.product(term, WHOLE if term in self.inner else self.part)
         if term in self.networks:
             return self.networks[term].forward(name, width_of(term))
         if term not in self.fractions:
@@ -258,6 +251,16 @@ class Writer:
         tile = f"tiles_{sums} + {self.index} * {self.fractions[term].type}::TILE"
         made = f"{sums}.scores({name} + n * LANES, LD, tile, form, begin, end);"
         return FORMS.format(tile=tile, sums=sums, made=made, loop=loop)
+
+    def product(self, term: Contract, part: Pairing) -> str:
+        """Dot products of queries and keys, of some pairs of a group and a tile."""
+        row, key = (self.by_node[side] for side in query_side(term, self.match))
+        first, vector = part.first_row, part.first_vector
+        to = f"{self.terms[term]} + {first} * LD + n * LANES + {vector}, LD"
+        left = f"x{row.place} + {first} * {row.padded}, {row.padded}, 1"
+        right = f"x{key.place} + {self.index} * {key.steps} * LANES + {vector}, LANES"
+        sizes = f"{part.rows}, {part.vectors}, {key.steps}"
+        return f"product<false>({to}, {left}, {right}, {sizes});"
 
     def loop(self, term: Node, name: str, begin: str, end: str) -> str:
         """A sum over features, one after the other."""

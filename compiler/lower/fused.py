@@ -60,6 +60,7 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
         ),
         dims,
         found.weight is None,
+        found.with_lse,
         kept_of_rows(found),
     )
     assert e.kernels is not None

@@ -30,6 +30,32 @@ def all_held(arrays: Sequence[Tensor], kernel: Kernel, heads: int) -> list[Tenso
     return [_held(array, item, parts) for array, item in zip(arrays, kernel.arguments, strict=True)]
 
 
+def check(arrays: Sequence[Tensor], kernel: Kernel, sizes: Sequence[int]) -> None:
+    """That nothing is read beside an array; calls that nobody has looked at may come here.
+
+    sizes   examples, heads of the spec, queries and keys
+
+    Raises:
+        ValueError: an array is of other examples, heads or tokens.
+    """
+    batch, heads, queries, keys = sizes
+    for array, item in zip(arrays, kernel.arguments, strict=True):
+        apart = queries + keys if item.domain == "apart" else keys
+        expected = batch, heads, *kernel.fixed, queries, apart
+        places = [place for place in item.axes if place >= 0]
+        own = [size for n, size in enumerate(array.shape) if n not in places]
+        fits = len(places) + len(own) == array.dim() and math.prod(own) == max(item.width, 1)
+        for n, (place, size) in enumerate(zip(item.axes, expected, strict=True)):
+            found = array.shape[place] if 0 <= place < array.dim() else 1
+            of_group = n == 1 and found > 0 and heads % found == 0
+            fits = fits and (found in (1, size) or of_group)
+        if not fits:
+            raise ValueError(
+                f"the kernel `{kernel.name}` of {batch} examples, {heads} heads, {queries} queries "
+                f"and {keys} keys was given an array of the shape {tuple(array.shape)}"
+            )
+
+
 def _held(array: Tensor, item: Argument, heads: Sequence[int]) -> Tensor:
     """An array as kernels read it, also bfloat16, float16, int64 or bool, the numbers of a token side by side."""
     if item.real:
@@ -64,14 +90,14 @@ def strides(array: Tensor, item: Argument, heads: int) -> tuple[int, ...]:
 
 
 def results(
-    kernel: Kernel, out: Tensor, stats: Tensor, dtype: torch.dtype
+    kernel: Kernel, out: Tensor, stats: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
-    """The result and lse in their axes, from what the kernel made."""
+    """The result and, where it was kept, lse in their axes, from what the kernel made."""
+    rows = stats if kernel.softmax else None
     if kernel.is_placed:
-        return out.to(dtype), stats[0] if kernel.softmax else None
+        return out.to(dtype), None if rows is None else rows[0]
     result = _placed(out, kernel, kernel.dims).to(dtype)
-    lse = _placed(stats[0, ..., None], kernel, ()) if kernel.softmax else None
-    return result, lse
+    return result, None if rows is None else _placed(rows[0, ..., None], kernel, ())
 
 
 def cotangents(

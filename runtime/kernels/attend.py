@@ -49,7 +49,7 @@ class FusedAttend(nn.Module):
         elif torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
             made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call, unused-ignore]
         else:
-            out, stats = self.launcher.forward(sizes, arrays)
+            out, stats = self.launcher.forward(sizes, arrays, self.kernel.has_lse)
             made = results(self.kernel, out, stats, arrays[0].dtype)
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,14 +15,14 @@ from torch import Tensor
 from ...compiler.codegen.layout import Kernel, Learner
 from . import dtypes, usage
 from . import heads as of_heads
-from .arrays import KEYS, all_held, gradient, room, strides, width_of
+from .arrays import KEYS, all_held, check, gradient, room, strides, width_of
 from .errors import KernelMissing, NoCompiler
 from .library import Library
 from .loading import load
 from .rounds import at_once, in_rounds, is_shared
 
 Call = Callable[..., None]
-#: pointers to arrays, their strides, results, sizes
+#: pointers to arrays, their strides, results, sizes: each packed in bytes
 ARGUMENTS = (ctypes.c_void_p,) * 4
 #: who may want gradients together
 _LEARNERS: tuple[tuple[Learner, ...], ...] = (
@@ -48,18 +49,26 @@ class Launcher:
     def __reduce__(self) -> tuple[Any, ...]:
         return Launcher, (self.kernel,)
 
-    def forward(self, sizes: Sequence[int], arrays: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, sizes: Sequence[int], arrays: Sequence[Tensor], is_kept: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """What the kernel makes; its heads are those of `sizes` times the places of its fixed axes.
 
         Shapes:
             results              (batch, heads, queries, width)
             what is kept of rows (numbers, batch, heads, queries), of a softmax lse first
+        Options:
+            is_kept   whether that is made, too: for a backward, and for lse
         """
+        return self.ready(sizes, arrays).made(arrays, is_kept)
+
+    def ready(self, sizes: Sequence[int], arrays: Sequence[Tensor]) -> Forward:
+        """The forward of a layout of arrays."""
         layout = load, torch.get_num_threads(), *sizes, *map(_layout, arrays)
-        call: _Forward | None = self._calls.get(layout)
+        call: Forward | None = self._calls.get(layout)
         if call is None:
             call = self._remember(layout, _forward(self.kernel, sizes, arrays))
-        return call.made(self.kernel, arrays)
+        return call
 
     def backward(
         self,
@@ -88,52 +97,71 @@ def _layout(array: Tensor) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Forward:
+class Forward:
     """A call of a forward but for the memory of its arrays.
 
     function   None where there are no pairs
     as_is      whether arrays are read as they are given
     sizes      of the kernel
+    like       an array that lies as the result does, if there is one
     """
 
+    kernel: Kernel
     function: Call | None
     as_is: bool
     sizes: tuple[int, int, int, int]
-    strides: Any
-    numbers: Any
+    strides: bytes
+    numbers: bytes
     shape: tuple[int, ...]
     dtype: torch.dtype
+    like: int | None
 
-    def made(self, kernel: Kernel, arrays: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    def made(self, arrays: Sequence[Tensor], is_kept: bool = True) -> tuple[Tensor, Tensor | None]:
+        kernel = self.kernel
+        if self.like is None:
+            out = torch.empty(self.shape, dtype=self.dtype, device="cpu")
+        else:  # takes half as long
+            out = torch.empty_like(arrays[self.like])
         batch, heads, queries, _ = self.sizes
-        out = torch.empty(self.shape, dtype=self.dtype, device="cpu")
-        kept = (kernel.kept, batch, heads, queries)
-        stats = torch.empty(kept, dtype=torch.float32, device="cpu")
+        stats = None
+        if is_kept:
+            kept = (kernel.kept, batch, heads, queries)
+            stats = torch.empty(kept, dtype=torch.float32, device="cpu")
         if self.function is None:  # nothing is read, arrays without numbers have no place
             out.zero_()
-            stats.zero_()
-            stats[:1] = -torch.inf
+            if stats is not None:
+                stats.zero_()
+                stats[:1] = -torch.inf
             return out, stats
         held = arrays if self.as_is else all_held(arrays, kernel, heads)
-        first, step = stats.data_ptr(), 4 * batch * heads * queries
-        rows = (first + n * step for n in range(kernel.kept))
-        results = (ctypes.c_void_p * (1 + kernel.kept))(out.data_ptr(), *rows)
-        self.function(_pointers(held), self.strides, results, self.numbers)
+        made = [out.data_ptr(), *(0,) * kernel.kept]
+        if stats is not None:
+            first, step = stats.data_ptr(), 4 * batch * heads * queries
+            made[1:] = [first + n * step for n in range(kernel.kept)]
+        self.function(_pointers(held), self.strides, _packed(made), self.numbers)
         return out, stats
 
 
-def _forward(kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]) -> _Forward:
+def _forward(kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]) -> Forward:
+    check(arrays, kernel, sizes)
     sizes = batch, heads, queries, _ = of_heads.whole(kernel, sizes)
     held = all_held(arrays, kernel, heads)
-    return _Forward(
+    shape, dtype = (batch, heads, queries, width_of(kernel)), dtypes.kept(arrays[0])
+    return Forward(
+        kernel=kernel,
         function=None if 0 in sizes else attend(kernel, held),
         as_is=_are_same(held, arrays),
         sizes=sizes,
         strides=_strides(kernel, held, heads),
         numbers=_numbers(*sizes, torch.get_num_threads()),
-        shape=(batch, heads, queries, width_of(kernel)),
-        dtype=dtypes.kept(arrays[0]),
+        shape=shape,
+        dtype=dtype,
+        like=next((n for n, array in enumerate(arrays) if _is_like(array, shape, dtype)), None),
     )
+
+
+def _is_like(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
+    return array.shape == shape and array.dtype is dtype and array.is_contiguous()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +176,8 @@ class _Backward:
     function: Call | None
     as_is: bool
     sizes: tuple[int, int, int, int]
-    strides: Any
-    numbers: Any
+    strides: bytes
+    numbers: tuple[int, ...]
     rooms: tuple[tuple[int, ...] | None, ...]
     wanted: tuple[bool, ...]
     at_once: int
@@ -194,10 +222,10 @@ class _Backward:
     ) -> None:
         if self.function is None:
             return
-        numbers = self.numbers
-        if heads != self.sizes[1]:
-            numbers = _numbers(*numbers[:1], heads, *numbers[2:])
-        self.function(_pointers(arrays), self.strides, _pointers(grads), numbers)
+        batch, _, *more = self.numbers
+        self.function(
+            _pointers(arrays), self.strides, _pointers(grads), _numbers(batch, heads, *more)
+        )
 
 
 def _backward(
@@ -221,7 +249,7 @@ def _backward(
         as_is=_are_same(held, arrays),
         sizes=sizes,
         strides=_strides(kernel, held, heads),
-        numbers=_numbers(*sizes, threads, stretches),
+        numbers=(*sizes, threads, stretches),
         rooms=rooms,
         wanted=wanted,
         at_once=at_once(kernel.arguments, held, rooms, heads, threads),
@@ -271,15 +299,18 @@ def _are_same(held: Sequence[Tensor], arrays: Sequence[Tensor]) -> bool:
     return all(ours is given for ours, given in zip(held, arrays, strict=True))
 
 
-def _strides(kernel: Kernel, held: Sequence[Tensor], heads: int) -> Any:
+def _strides(kernel: Kernel, held: Sequence[Tensor], heads: int) -> bytes:
     pairs = zip(held, kernel.arguments, strict=True)
     return _numbers(*(step for array, item in pairs for step in strides(array, item, heads)))
 
 
-def _numbers(*numbers: int) -> Any:
-    return (ctypes.c_int64 * len(numbers))(*numbers)
+def _numbers(*numbers: int) -> bytes:
+    return struct.pack(f"{len(numbers)}q", *numbers)
 
 
-def _pointers(arrays: Sequence[Tensor | None]) -> Any:
-    places = (None if array is None else array.data_ptr() for array in arrays)
-    return (ctypes.c_void_p * len(arrays))(*places)
+def _pointers(arrays: Sequence[Tensor | None]) -> bytes:
+    return _packed([0 if array is None else array.data_ptr() for array in arrays])
+
+
+def _packed(places: Sequence[int]) -> bytes:
+    return struct.pack(f"{len(places)}P", *places)

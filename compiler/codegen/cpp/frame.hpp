@@ -154,7 +154,7 @@ INLINE void rows_of(float* to, long padded, const T* from, long apart, long widt
     widened(to + j * padded, from + (first + j) * apart, width);
     for (long d = width; d < padded; ++d) to[j * padded + d] = 0.0f;
   }
-  if (count < most) std::memset(to + count * padded, 0, (most - count) * padded * sizeof(float));
+  if (count < most) cleared(to + count * padded, (most - count) * padded);
 }
 
 template <class F, class T>
@@ -205,6 +205,12 @@ INLINE void by_place(float* to, long size, const T* from, long apart, long width
   for (long d = 0; d < width; ++d)
     for (long n = place; n < place + WIDTH; ++n)
       to[d * size + n] = n >= FRONT && n < FRONT + count ? (float)from[(n - FRONT) * apart + d] : 0.0f;
+}
+
+// Whether vectors of a whole number of registers are read where they stand, by few queries.
+template <class F, class T>
+INLINE bool is_direct(const Array<T>& array, long width, long H, long N) {
+  return width % (WIDTH * DEPTH<F>) == 0 && N * (H / array.heads(H)) <= FEW;
 }
 
 // Pairs of one query with WIDTH keys of which `there` exist.

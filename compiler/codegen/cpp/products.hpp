@@ -68,6 +68,8 @@ template <int R, bool ADD, class F>
 INLINE void strip(float* c, long ldc, const F* a, long row, long step, const F* b, long ldb, long vectors, long count) {
   long n = 0;
   for (; n + COLS <= vectors; n += COLS) tile<R, COLS, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
+  if constexpr (COLS > 2)
+    for (; n + 2 <= vectors; n += 2) tile<R, 2, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
   for (; n < vectors; ++n) tile<R, 1, ADD>(c + n * WIDTH, ldc, a, row, step, b + n * WIDTH, ldb, count);
 }
 
@@ -144,3 +146,66 @@ struct Room {
   }
   Room(const Room&) = delete;
 };
+
+// Where keys are few queries' alone, they are read where they stand: to pack them would take longer.
+#ifndef FEW
+#define FEW 7
+#endif
+
+// The sums of some vectors, one in each lane.
+template <long COUNT>
+INLINE real sums_of(real* parts) {
+  constexpr auto lanes = std::make_integer_sequence<long, WIDTH>();
+  for (long n = 0; n < COUNT / 2; ++n)
+    parts[n] = zip(parts[n], parts[n + COUNT / 2], 0, lanes) + zip(parts[n], parts[n + COUNT / 2], WIDTH / 2, lanes);
+  if constexpr (COUNT > 2) return sums_of<COUNT / 2>(parts);
+  return parts[0];
+}
+
+// c[r, j] = sum_d rows[r, d] keys[j, d] of some vectors of keys, of which `there` exist.
+template <long WIDE, class F, class T>
+static void dots(float* c, long ldc, const F* rows, long padded, const T* keys, long apart, long count, long vectors, long there) {
+  typedef std::conditional_t<DEPTH<F> == 2, F, T> Stored;
+  for (long first = 0; first < vectors * WIDTH; first += WIDTH)
+    for (long r = 0; r < count; ++r) {
+      const F* const row = rows + r * padded;
+      real parts[WIDTH];
+#pragma GCC unroll 16
+      for (long j = 0; j < WIDTH; ++j) {
+        const Stored* const key = (const Stored*)(keys + std::min(first + j, there - 1) * apart);
+        real part = {};
+        for (long d = 0; d < WIDE / DEPTH<F>; d += WIDTH) part = added(part, load(row + d), load(key + d));
+        parts[j] = part;
+      }
+      store(c + r * ldc + first, sums_of<WIDTH>(parts));
+    }
+}
+
+INLINE float weight_at(const float* weights, long j) { return weights[j]; }
+#if defined(__AVX512BF16__)
+INLINE float weight_at(const bf16x2* weights, long j) { return ((const bf16*)weights)[j]; }
+#endif
+
+// c[r] += sum_j weights[r, j] values[j].
+template <long WIDE, class F, class T>
+static void weighted(float* c, long ldc, const F* weights, long row, const T* values, long apart, long rows, long from, long to) {
+  constexpr long VECTORS = WIDE / WIDTH, MOST = std::min<long>(std::max<long>(VECTORS, 1), COLS);
+  for (long r = 0; r < rows; ++r)
+    for (long n = 0; n < VECTORS; n += MOST) {
+      real even[MOST], odd[MOST] = {};
+      const long count = std::min(VECTORS - n, MOST);
+      float* const at = c + r * ldc + n * WIDTH;
+      for (long v = 0; v < count; ++v) even[v] = load(at + v * WIDTH);
+      long j = from;
+      for (; j + 1 < to; j += 2)
+        for (long v = 0; v < count; ++v) {
+          const T* const value = values + j * apart + (n + v) * WIDTH;
+          even[v] += weight_at(weights + r * row, j) * load(value);
+          odd[v] += weight_at(weights + r * row, j + 1) * load(value + apart);
+        }
+      for (long v = 0; v < count; ++v) {
+        if (j < to) even[v] += weight_at(weights + r * row, j) * load(values + j * apart + (n + v) * WIDTH);
+        store(at + v * WIDTH, even[v] + odd[v]);
+      }
+    }
+}
