@@ -202,10 +202,7 @@ class _Tile(Dense):
 
     def emitted(self, with_lse: bool, masked: bool) -> fx.GraphModule:
         """The graph; without the masks where these let everything in."""
-        sources = list(self.node.sources)
-        for place, axis in self.sources.items():
-            mask = self._mask(sources[place], axis) if masked else None
-            sources[place] = replace(sources[place], mask=mask)
+        there = {n: self._there(axis) if masked else None for n, axis in self.sources.items()}
         if "call" in self.outer.inputs:
             self.inputs["call"] = self._argument("call", Value(self.outer.inputs["call"])).node
         labels = [label for labels in self.labels for label in labels]
@@ -218,7 +215,14 @@ class _Tile(Dense):
                     if item.type.kind is Kind.REAL and not value.wide:
                         self.real_likes.append(value.node)
             self.values[item] = value
-        node = replace(self.node, sources=tuple(map(self._with_whole_reads, sources)))
+        # masks too, where they are left out: both graphs have the same arguments
+        sources = [self._with_whole_reads(source) for source in self.node.sources]
+        for place, leaf in there.items():
+            mask = sources[place].mask
+            if leaf is not None and mask is not None:
+                leaf = pointwise("and", mask, leaf)
+            sources[place] = replace(sources[place], mask=leaf)
+        node = replace(self.node, sources=tuple(sources))
         found = [attend.lowered(self, node).result]
         if with_lse:
             kind = Type(Kind.REAL, node.type.axes)
@@ -232,12 +236,12 @@ class _Tile(Dense):
         drop_unused(self.graph)
         return fx.GraphModule(torch.nn.Module(), self.graph)
 
-    def _mask(self, source: AttendSource, axis: Axis) -> Node:
-        """The mask of a source, of the keys that a tile really has."""
+    def _there(self, axis: Axis) -> Node:
+        """Which keys of a source a tile really has."""
         leaf = Param(Type(Kind.BOOL, frozenset({axis})), f"there {axis}", "carry")
         placeholder = self.graph.placeholder(f"there_{len(self.values)}")
         self.values[leaf] = Value(placeholder, by_rank((BLOCK, axis)))
-        return leaf if source.mask is None else pointwise("and", source.mask, leaf)
+        return leaf
 
     def _with_whole_reads(self, source: AttendSource) -> AttendSource:
         """What is read by refs is read from all tokens, not from those of the tile."""

@@ -95,7 +95,10 @@ def _moved(node: Node, query: Axis, digits: dict[Axis, Node], done: dict[Node, N
     if not factors:
         made = node
     elif query in node.type.axes and _is_by_place(node, digits):
-        inner = map_operands(node, lambda item: _moved(item, query, digits, done))
+        bound = node.axes if isinstance(node, Reduce) else ()
+        free = {factor: digit for factor, digit in digits.items() if factor not in bound}
+        inside = done if len(free) == len(digits) else {}
+        inner = map_operands(node, lambda item: _moved(item, query, free, inside))
         (axis,) = {axis for digit in digits.values() for axis in digit.type.axes}
         made = replace(inner, type=replace(node.type, axes=(node.type.axes - factors) | {axis}))
     else:
@@ -107,14 +110,12 @@ def _moved(node: Node, query: Axis, digits: dict[Axis, Node], done: dict[Node, N
 
 
 def _is_by_place(node: Node, factors: Collection[Axis]) -> bool:
-    """Whether a value at one place depends on its operands at that place, none of them bound."""
+    """Whether a value at one place depends on its operands at that place, but where a reduction binds it."""
     match node:
         case Map() | Contract() | ReadDim() | ConcatDims() | Reshape() | Transpose():
             return True
-        case Linear() | Norm():
+        case Linear() | Norm() | Reduce():
             return True
-        case Reduce(axes=axes):
-            return not any(axis in factors for axis in axes)
         case Read(axis=axis):
             return axis not in factors
     return False

@@ -242,14 +242,16 @@ def compare(seed: int) -> None:
     made = fitting(plain)
     result = made(**inputs, **item.call)
     torch.testing.assert_close(result, wanted, rtol=1e-8, atol=1e-8)
-    if twice and "sdpa" in made.lowering.values():
+    taken = (item for way in made._compiled.values() for item in way.lowered.choices)
+    if twice and any(item.lowering == "sdpa" for item in taken):
         return  # torch's function has no second derivatives
     ours = derivatives(result, [*inputs.values(), *made.parameters()], twice)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("seed", range(NORMAL))
+#: 347: keys over a product whose mask reduces over one of its axes, beside keys over the other
+@pytest.mark.parametrize("seed", [*range(NORMAL), 347])
 def test_random_attends_agree(seed: int) -> None:
     compare(seed)
 
