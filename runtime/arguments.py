@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from ..compiler.program import OFFSETS, VALIDITY
+from ..compiler.tracing import is_exported
 from ..dsl.core import InputInfo, TypedSpec
 from ..dsl.shapes import closest
+from .errors import ArgumentMistake
 from .sizes import Sizes
-
-
-class ArgumentMistake(TypeError):
-    """A call does not fit the spec: an unknown name, a missing input, a wrong shape."""
 
 
 class Arguments:
@@ -128,9 +126,8 @@ class Arguments:
                 _check_input(info, value)
         if torch.compiler.is_compiling():
             return
-        mistake = self._sizes.mistake(given)
-        if mistake:
-            raise ArgumentMistake(mistake)
+        if not is_exported():  # comparisons would be part of the program
+            self._sizes.check(given)
         for info, value in inputs:
             if isinstance(value, Tensor) and info.bounds is not None:
                 _check_range(info.name, value, *info.bounds)

@@ -20,10 +20,8 @@ from ..dsl.core import (
     Attend,
     Draw,
     Dropout,
-    Linear,
     LossInfo,
     Node,
-    Norm,
     Param,
     TypedSpec,
     Use,
@@ -32,8 +30,9 @@ from ..dsl.core import (
 )
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
-from . import calls, initial
-from .arguments import ArgumentMistake, Arguments, positional
+from . import calls, parameters
+from .arguments import Arguments, positional
+from .errors import ArgumentMistake
 from .explanation import chosen, explain
 from .kernels.attend import FusedAttend
 from .kernels.errors import KernelError
@@ -127,90 +126,22 @@ class Module(nn.Module):
     # -- parameters -------------------------------------------------------------------------
 
     def _build(self, nodes: list[Node]) -> None:
-        spec = self.spec
-        for info in spec.weights.values():
-            if info.name in self._params:
-                tensor = torch.empty(initial.shape_of(info))
-                self.register_parameter(info.name, nn.Parameter(tensor))
-        owners = {
-            node.name: node for node in nodes if isinstance(node, Linear | Norm) and node.name
-        }
-        for name, node in owners.items():
-            self._put(name, _layer(node))
-        for state in spec.states.values():
-            if state.name in self._params or state.name in spec.updates:
-                tensor = (
-                    initial.draw(state, self.options.seed, f"{self._path}{state.name}")
-                    if state.random
-                    else torch.empty(initial.shape_of(state))
-                )
-                if not state.random:
-                    initial.fill(tensor, state.init, len(state.axes))
-                self.register_buffer(state.name, tensor)
-        for name, sub in spec.uses.items():
+        parameters.declare(self, nodes)
+        for name, sub in self.spec.uses.items():
             inner = replace(self.options, core=False)
-            self._put(name, Module(sub, inner, f"{self._path}{name}."))
-        self._tie_shared()
-        if not self._real_names():
+            parameters.put(self, name, Module(sub, inner, f"{self._path}{name}."))
+        parameters.tie(self._specs())
+        if not (self.spec.weights or self.spec.owners):
             self.register_buffer("_like", torch.empty(0), persistent=False)
         self.reset_parameters()
 
-    def _tie_shared(self) -> None:
-        """Weights with `shared: model` are one array in every instance of their spec."""
-        first: dict[tuple[str, str], nn.Parameter] = {}
-        for module in self._specs():
-            for info in module.spec.weights.values():
-                if info.shared and info.name in module._params:
-                    own = module.get_parameter(info.name)
-                    kept = first.setdefault((module.spec.name, info.name), own)
-                    module.register_parameter(info.name, kept)
-
-    def _real_names(self) -> list[str]:
-        return [*self.spec.weights, *self.spec.owners]
-
-    def _put(self, path: str, module: nn.Module) -> None:
-        *outer, last = path.split(".")
-        place: nn.Module = self
-        for name in outer:
-            if name not in dict(place.named_children()):
-                place.add_module(name, nn.Module())
-            place = place.get_submodule(name)
-        place.add_module(last, module)
-
     def reset_parameters(self) -> None:
         """Draw new starting values, as the spec says."""
-        copies: list[tuple[Tensor, str]] = []
-        with torch.no_grad():
-            for info in self.spec.weights.values():
-                if info.name in self._params:
-                    self._reset(self.get_parameter(info.name), info.init, len(info.axes), copies)
-            for name, (node, init) in self.spec.owners.items():
-                if isinstance(node, Linear) and name in dict(self.named_modules()):
-                    layer = self.get_submodule(name)
-                    self._reset_linear(layer, init, copies)
-            for target, source in copies:
-                target.copy_(self.get_parameter(source))
+        parameters.reset(self)
 
-    def _reset(
-        self, target: Tensor, init: str | float, axes: int, copies: list[tuple[Tensor, str]]
-    ) -> None:
-        if isinstance(init, str) and init.startswith("="):
-            copies.append((target, init[1:]))
-        else:
-            initial.fill(target, init, axes)
-
-    def _reset_linear(
-        self, layer: nn.Module, init: str | float, copies: list[tuple[Tensor, str]]
-    ) -> None:
-        weight, bias = layer.get_parameter("weight"), getattr(layer, "bias", None)
-        if isinstance(init, str) and init.startswith("="):
-            copies.append((weight, f"{init[1:]}.weight"))
-            if bias is not None:
-                copies.append((bias, f"{init[1:]}.bias"))
-            return
-        initial.fill(weight, "xavier" if init == "linear" else init, 0)
-        if bias is not None:
-            nn.init.zeros_(bias)
+    def decay_groups(self, decay: float) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser: weights that decay, and biases and norms that do not."""
+        return parameters.decay_groups(self, decay)
 
     # -- compiling --------------------------------------------------------------------------
 
@@ -455,24 +386,6 @@ class Module(nn.Module):
             if isinstance(module, Module):
                 yield module
 
-    def decay_groups(self, decay: float) -> list[dict[str, Any]]:
-        """Parameter groups for an optimiser: weights that decay, and biases and norms that do not."""
-        with_decay: list[nn.Parameter] = []
-        without: list[nn.Parameter] = []
-        for name, parameter in self.named_parameters():
-            plain = parameter.dim() >= 2 and not self._exempt(name)
-            (with_decay if plain else without).append(parameter)
-        return [
-            {"params": with_decay, "weight_decay": decay},
-            {"params": without, "weight_decay": 0.0},
-        ]
-
-    def _exempt(self, name: str) -> bool:
-        path, _, last = name.rpartition(".")
-        owner = self.get_submodule(path) if path else self
-        info = owner.spec.weights.get(last) if isinstance(owner, Module) else None
-        return info is not None and not info.decay
-
     # -- looking inside ---------------------------------------------------------------------
 
     def taps(self, *names: str, **call: Any) -> dict[str, Tensor]:
@@ -564,24 +477,6 @@ class Module(nn.Module):
 
 def _class_name(name: str) -> str:
     return "".join(word.capitalize() for word in name.split("_")) or "Spec"
-
-
-def _layer(node: Linear | Norm) -> nn.Module:
-    if isinstance(node, Norm):
-        shape = [dim.value for dim in node.type.dims]
-        if node.op == "layer":
-            return nn.LayerNorm(shape, node.eps)
-        return nn.RMSNorm(shape, node.eps)
-    inner = 1
-    for dim in node.arg.type.dims:
-        inner *= dim.value
-    outer = 1
-    for axis in node.to_axes:
-        assert axis.size is not None
-        outer *= axis.size.value
-    for dim in node.to_dims:
-        outer *= dim.value
-    return nn.Linear(inner, outer, node.bias)
 
 
 def _all_roots(spec: TypedSpec, core: bool) -> dict[str, Node]:

@@ -222,7 +222,7 @@ def spec_html(spec: Spec) -> str:
 def _small_mask(spec: Spec) -> str:
     from ..compiler.lower import NotLowered
     from .api import compile
-    from .arguments import ArgumentMistake
+    from .errors import ArgumentMistake
 
     try:
         return mask_of(compile(spec, lowering="dense"), 32)._repr_html_()

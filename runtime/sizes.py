@@ -9,14 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from ..dsl.core import Type, TypedSpec
+from .errors import ArgumentMistake
 
 #: the axes of what every spec takes
-_TOKENS = {
-    "x": ("b", "x"),
-    "context": ("b", "context"),
-    "valid": ("b", "x"),
-    "context_valid": ("b", "context"),
-}
+_TOKENS = {"x": ("b", "x"), "context": ("b", "context")}
+_VALIDITY = {"valid": ("b", "x"), "context_valid": ("b", "context")}
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,10 @@ class _Layout:
 
 
 class Sizes:
-    """The sizes of what a call may give, each against those before it: heads of a core, tokens, inputs, streams."""
+    """The sizes of what a call may give, each against those before it.
+
+    Heads of a core come first, then tokens, inputs, streams, and what tells padding.
+    """
 
     def __init__(self, spec: TypedSpec, heads: Collection[str]) -> None:
         self._layouts = tuple(_layouts(spec, heads))
@@ -42,43 +42,45 @@ class Sizes:
         self._share = 1 if h is None or g is None else h.value // g.value
         self._own_context = not spec.memory and not heads
 
-    def mistake(self, given: Mapping[str, Any]) -> str:
-        """What is wrong with a call, in words; empty if nothing is."""
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Compare the arrays of a call.
+
+        Raises:
+            ArgumentMistake: one has other sizes than it should.
+        """
         found: dict[str, tuple[int, str]] = {}
         for layout in self._layouts:
             value = given.get(layout.name)
             if isinstance(value, Tensor):
-                told = f"`{layout.name}` is {layout.text}; this has shape {tuple(value.shape)}"
-                wrong = _mistake(layout, value, found)
-                if wrong is not None:
-                    return told + wrong
+                _compare(layout, value, found)
             elif layout.name == "context" and self._own_context and "x" in found:
                 found["context"] = found["x"]
-        return self._of_groups(found)
+        if "h" in found and "g" in found:
+            self._compare_groups(found["h"], found["g"])
 
-    def _of_groups(self, found: Mapping[str, tuple[int, str]]) -> str:
-        """Each group has as many heads as in the spec, also where a call has some of the heads."""
-        if "h" not in found or "g" not in found:
-            return ""
-        (heads, of_heads), (groups, of_groups) = found["h"], found["g"]
-        if heads == groups * self._share:
-            return ""
-        per_group = f"{self._share} head{'s'[: self._share != 1]} for each group of `{of_groups}`"
-        return f"`{of_heads}` has {heads} heads: it is {per_group}, which has {groups}"
+    def _compare_groups(self, heads: tuple[int, str], groups: tuple[int, str]) -> None:
+        """A call has whole groups of heads, or an even part of one."""
+        (count, owner), (number, of_groups) = heads, groups
+        is_part = number == 1 and self._share % count == 0
+        if count != number * self._share and not is_part:
+            raise ArgumentMistake(
+                f"`{owner}` has {count} heads and `{of_groups}` {number} groups of them; "
+                f"the spec has {self._share} for each group"
+            )
 
 
-def _mistake(layout: _Layout, value: Tensor, found: dict[str, tuple[int, str]]) -> str | None:
-    """What is wrong with an array, whose sizes count for those after it; None if nothing is."""
+def _compare(layout: _Layout, value: Tensor, found: dict[str, tuple[int, str]]) -> None:
+    """Compare an array, whose sizes count for those after it."""
+    told = f"`{layout.name}` is {layout.text}; this has shape {tuple(value.shape)}"
     if layout.dims and value.dim() != len(layout.axes) + len(layout.dims):
-        return ""
+        raise ArgumentMistake(told)
     for axis, size in zip(layout.axes, value.shape, strict=False):
         count, owner = found.setdefault(axis, (size, layout.name))
         if size != count and not (axis == "b" and size == 1):
-            return f", and `{owner}` has {count} along {axis}"
+            raise ArgumentMistake(f"{told}, and `{owner}` has {count} along {axis}")
     for place, size in layout.known:
         if value.shape[place] != size:
-            return f", and the spec has {size} there"
-    return None
+            raise ArgumentMistake(f"{told}, and the spec has {size} there")
 
 
 def _layouts(spec: TypedSpec, heads: Collection[str]) -> Iterator[_Layout]:
@@ -90,6 +92,8 @@ def _layouts(spec: TypedSpec, heads: Collection[str]) -> Iterator[_Layout]:
         yield _of_type(info.name, info.type)
     for stream in spec.streams.values():
         yield _of_type(stream.name, stream.type)
+    for name, axes in _VALIDITY.items():
+        yield _Layout(name, axes)
 
 
 def _of_type(name: str, type_: Type) -> _Layout:

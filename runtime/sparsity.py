@@ -113,7 +113,7 @@ def sparsity(
     **inputs: Any,
 ) -> dict[str, Sparsity]:
     """The sparsity of the attends of a module, by their names; see `Module.sparsity`."""
-    from .arguments import ArgumentMistake
+    from .errors import ArgumentMistake
 
     names = [name for name, node in module.spec.bindings.items() if isinstance(node, Attend)]
     if attend is not None and attend not in names:

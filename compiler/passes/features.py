@@ -40,7 +40,7 @@ def by_sums(node: Reduce) -> Node:
     """A reduction over the one feature dim of what it reduces; of ints if reals hold them."""
     if node.arg.type.kind is not Kind.INT:
         return RULES[node.op](node)
-    if largest_int(node.arg) * node.arg.type.dims[0].value > EXACT:
+    if needs_bound(node) or largest_int(node.arg) * node.arg.type.dims[0].value > EXACT:
         return node
     as_reals = replace(node, type=replace(node.type, kind=Kind.REAL), arg=real(node.arg))
     if node.op == "mean":
@@ -74,8 +74,9 @@ def largest_int(node: Node) -> float:
             return math.prod(map(largest_int, args))
         case Map(op="sign"):
             return 1
-        case Map(op="%", args=(_, by)):
-            return largest_int(by)
+        case Map(op="%", args=(x, by)):
+            is_zero = not isinstance(by, Const) or by.value == 0  # then it is x
+            return max(largest_int(by), largest_int(x) if is_zero else 0)
     return math.inf
 
 

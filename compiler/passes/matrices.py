@@ -18,6 +18,7 @@ from ...dsl.core import (
     Axis,
     Choose,
     Contract,
+    Kind,
     Map,
     Node,
     Norm,
@@ -29,18 +30,18 @@ from ...dsl.core import (
     Type,
 )
 from ...dsl.elaborate.contractions import contract
-from ...dsl.elaborate.typing import const, pointwise
+from ...dsl.elaborate.typing import const, pointwise, real
 from ...dsl.sizes import constant
 from ..apart import is_pair
-from .features import needs_bound, norm_by_sums
+from .features import is_tied, needs_bound, norm_by_sums, tied, with_shares
 from .pairs import rewrite_pairs
 
 #: places of a dim that are written out
 MOST_PLACES = 32
 #: dims of which one is written out in each round
 MOST_DIMS = 6
-#: what of all dims is the same as of the first dim of what is of the others
-_IN_TURN = ("sum", "max", "min", "any", "all", "logsumexp")
+#: what stands for what is left out
+_NOTHING = {"sum": 0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
 #: a number at every place, and where it counts -> what they are together
 Together = Callable[[str, Sequence[Node], Sequence[Node]], Node]
 
@@ -55,7 +56,7 @@ def by_rows(node: Attend, together: Together) -> Attend:
     rules = _Rules(node.query, keys, together)
     for _ in range(MOST_DIMS):
         made = rewrite_pairs(node, rules.rewritten)
-        if made is node or made == node:
+        if made is node:
             break
         node = made
     return node
@@ -113,26 +114,27 @@ class _Rules:
             return node
         count = _places(node.arg.type, 0)
         parts, where = (
-            [] if item is None else [self.place(item, 0, n) for n in range(count)]
+            [] if item is None else [self._of_dim(item, 0, n) for n in range(count)]
             for item in (node.arg, node.where)
         )
         return self._together(node.op, parts, where)
 
     def _in_turn(self, node: Reduce) -> Node:
-        """A reduction over all dims as one over the first of those over the others."""
-        if node.op not in _IN_TURN and (node.where is not None or node.op != "mean"):
+        """A reduction over all dims as sums, or extremes, over the first dim of those over the others."""
+        if needs_bound(node):
             return node
-        dims = node.arg.type.dims
-        where = node.where if node.where is not None and node.where.type.dims else None
-        if node.where is not None and where is None:
-            return node
-        inner = replace(
-            node,
-            type=replace(node.type, dims=dims[:1]),
-            dims=tuple(range(1, len(dims))),
-            where=where,
-        )
-        return replace(node, arg=inner, dims=(0,), where=None)
+        if node.op in ("any", "all", "count"):
+            return _counted(node)
+        if node.op == "mean":
+            return _mean(node)
+        x = node.arg
+        if node.where is not None:
+            x = pointwise("where", node.where, x, const(_NOTHING[node.op]))
+        if node.op in ("max", "min") and x.type.kind is Kind.REAL:
+            best = pointwise("detach", _split(replace(node, arg=x, where=None)))
+            ties, count = (_sum(f(x, best)) for f in (tied, is_tied))
+            return with_shares(best, ties, count)
+        return _split(replace(node, arg=x, where=None))
 
     def _is_pair(self, node: Node) -> bool:
         return is_pair(node, self._query, self._keys)
@@ -162,7 +164,7 @@ class _Rules:
             return _read(node, dim, n)
         match node:
             case Map(op=op, args=args):
-                return pointwise(op, *(self.place(a, dim, n) if a.type.dims else a for a in args))
+                return pointwise(op, *(self._of_dim(arg, dim, n) for arg in args))
             case Transpose(arg=arg):
                 last = len(node.type.dims) - 1
                 other = {last: last - 1, last - 1: last}.get(dim, dim)
@@ -171,11 +173,15 @@ class _Rules:
             case Reduce(arg=arg, dims=over, where=where):
                 at = [place for place in range(len(arg.type.dims)) if place not in over][dim]
                 rest = tuple(place - (place > at) for place in over)
-                where = self.place(where, at, n) if where is not None and where.type.dims else where
+                where = None if where is None else self._of_dim(where, at, n)
                 return Reduce(kind, node.op, self.place(arg, at, n), node.axes, rest, where)
             case Contract():
                 return self._place_of_product(node, dim, n)
         raise _Whole
+
+    def _of_dim(self, node: Node, dim: int, n: int) -> Node:
+        """The same of what may be a number."""
+        return self.place(node, dim, n) if node.type.dims else node
 
     def _place_of_product(self, node: Contract, dim: int, n: int) -> Node:
         """The dims of a product are what is left of the left side's, then of the right one's."""
@@ -190,6 +196,43 @@ class _Rules:
                 return _multiplied(left, right, list(zip(*over, strict=True)))
             dim -= len(own)
         raise _Whole
+
+
+def _split(node: Reduce) -> Node:
+    """A reduction over all dims as one over the first of those over the others."""
+    dims = node.arg.type.dims
+    inner = replace(node, type=replace(node.type, dims=dims[:1]), dims=tuple(range(1, len(dims))))
+    return replace(node, arg=inner, dims=(0,))
+
+
+def _sum(x: Node) -> Node:
+    """The sum of all entries of an array."""
+    return Reduce(replace(x.type, dims=()), "sum", x, (), tuple(range(len(x.type.dims))))
+
+
+def _number(truth: Node) -> Node:
+    """How many entries of an array hold, as a real."""
+    return _sum(pointwise("where", truth, const(1.0), const(0.0)))
+
+
+def _counted(node: Reduce) -> Node:
+    """any, all and count by how many entries hold, or do not."""
+    truth = pointwise("not", node.arg) if node.op == "all" else node.arg
+    number = _number(truth if node.where is None else pointwise("and", truth, node.where))
+    if node.op == "count":
+        return pointwise("int", number)
+    found = pointwise(">", number, const(0.5))
+    return pointwise("not", found) if node.op == "all" else found
+
+
+def _mean(node: Reduce) -> Node:
+    """The mean of all entries, or of those that are let in: 0 of none."""
+    x, where = real(node.arg), node.where
+    if where is None or not where.type.dims:
+        made = pointwise("/", _sum(x), const(float(math.prod(dim.value for dim in x.type.dims))))
+        return made if where is None else pointwise("where", where, made, const(0.0))
+    total = _sum(pointwise("where", where, x, const(0.0)))
+    return pointwise("safe_div", total, _number(where))
 
 
 def _multiplied(left: Node, right: Node, over: Sequence[tuple[int, int]]) -> Node:

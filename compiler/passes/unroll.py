@@ -84,9 +84,7 @@ def _first(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]:
     """argmax(x) -> 0 where x0 == m, else 1 where x1 == m, .. else -1, with m = max(x0, x1)"""
 
     def rule(parts: list[Node], where: list[Node]) -> Node:
-        if where:
-            both = zip(where, parts, strict=True)
-            parts = [pointwise("where", test, part, const(lowest)) for test, part in both]
+        parts = _chosen(parts, where, lowest)
         best = _joined(op, parts)
         found: Node = const(-1)
         for n, part in reversed([*enumerate(parts)]):
@@ -123,6 +121,14 @@ def _joined(op: str, parts: Sequence[Node]) -> Node:
     return reduce(lambda left, right: pointwise(op, left, right), parts)
 
 
+def _chosen(parts: list[Node], where: list[Node], nothing: float) -> list[Node]:
+    """What is reduced; a number where that is left out."""
+    if not where:
+        return parts
+    both = zip(where, parts, strict=True)
+    return [pointwise("where", test, part, const(nothing)) for test, part in both]
+
+
 def _any(parts: list[Node], where: list[Node]) -> Node:
     """any(p, where=c) -> p0 and c0 or p1 and c1"""
     both = zip(parts, where, strict=True)
@@ -137,10 +143,7 @@ def _all(parts: list[Node], where: list[Node]) -> Node:
 
 def _sum(parts: list[Node], where: list[Node]) -> Node:
     """sum(x, where=c) -> where(c0, x0, 0) + where(c1, x1, 0)"""
-    if where:
-        both = zip(where, parts, strict=True)
-        parts = [pointwise("where", test, part, const(0)) for test, part in both]
-    return _joined("+", parts)
+    return _joined("+", _chosen(parts, where, 0))
 
 
 def _count(parts: list[Node], where: list[Node]) -> Node:
@@ -159,9 +162,7 @@ def _extreme(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]
     """max(x) -> m + ties(x0, m) + ties(x1, m) over their number, with m = max(x0, x1) without a gradient"""
 
     def rule(parts: list[Node], where: list[Node]) -> Node:
-        if where:
-            both = zip(where, parts, strict=True)
-            parts = [pointwise("where", test, part, const(lowest)) for test, part in both]
+        parts = _chosen(parts, where, lowest)
         largest = pointwise("detach", _joined(op, parts))
         ties, count = (_joined("+", [f(part, largest) for part in parts]) for f in (tied, is_tied))
         return with_shares(largest, ties, count)
@@ -170,10 +171,8 @@ def _extreme(op: str, lowest: float) -> Callable[[list[Node], list[Node]], Node]
 
 
 def _logsumexp(parts: list[Node], where: list[Node]) -> Node:
-    """m + log(exp(x0 - m) + exp(x1 - m)), m the largest; -inf of nothing"""
-    if where:
-        both = zip(where, parts, strict=True)
-        parts = [pointwise("where", test, part, const(-math.inf)) for test, part in both]
+    """m + log(exp(x0 - m) + exp(x1 - m)), m the largest if that is finite, else 0; -inf of nothing"""
+    parts = _chosen(parts, where, -math.inf)
     largest = pointwise("detach", _joined("max", parts))
     return logsumexp(
         largest, lambda m: _joined("+", [pointwise("exp", pointwise("-", x, m)) for x in parts])

@@ -70,11 +70,12 @@ def _held(array: Tensor, item: Argument, heads: Sequence[int]) -> Tensor:
     if item.domain == "pair":
         dense = array.stride(item.held[3]) == 1
     else:
-        dense = item.width == 0 or array.stride()[item.dims :] == _packed(array.shape[item.dims :])
+        dense = item.width == 0 or array.stride()[item.dims :] == packed(array.shape[item.dims :])
     return array if dense else array.contiguous()
 
 
-def _packed(shape: Sequence[int]) -> tuple[int, ...]:
+def packed(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of an array without gaps, the last dim side by side."""
     steps, step = [], 1
     for size in reversed(shape):
         steps.append(step)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...compiler.codegen.layout import Kernel, Learner
 from . import dtypes, usage
 from . import heads as of_heads
-from .arrays import KEYS, all_held, check, gradient, room, strides, width_of
+from .arrays import KEYS, all_held, check, gradient, packed, room, strides, width_of
 from .errors import KernelMissing, NoCompiler
 from .library import Library
 from .loading import load
@@ -134,11 +134,11 @@ class Forward:
                 stats[:1] = -torch.inf
             return out, stats
         held = arrays if self.as_is else all_held(arrays, kernel, heads)
-        made = [out.data_ptr(), *(0,) * kernel.kept]
+        places = [out.data_ptr(), *(0,) * kernel.kept]
         if stats is not None:
             first, step = stats.data_ptr(), 4 * batch * heads * queries
-            made[1:] = [first + n * step for n in range(kernel.kept)]
-        self.function(_pointers(held), self.strides, _packed(made), self.numbers)
+            places[1:] = [first + n * step for n in range(kernel.kept)]
+        self.function(_pointers(held), self.strides, _addresses(places), self.numbers)
         return out, stats
 
 
@@ -161,7 +161,7 @@ def _forward(kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]) -> 
 
 
 def _is_like(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
-    return array.shape == shape and array.dtype is dtype and array.is_contiguous()
+    return array.shape == shape and array.dtype is dtype and array.stride() == packed(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,8 +309,8 @@ def _numbers(*numbers: int) -> bytes:
 
 
 def _pointers(arrays: Sequence[Tensor | None]) -> bytes:
-    return _packed([0 if array is None else array.data_ptr() for array in arrays])
+    return _addresses([0 if array is None else array.data_ptr() for array in arrays])
 
 
-def _packed(places: Sequence[int]) -> bytes:
+def _addresses(places: Sequence[int]) -> bytes:
     return struct.pack(f"{len(places)}P", *places)

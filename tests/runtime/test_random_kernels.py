@@ -57,6 +57,9 @@ MATRICES = (
     "real(argmin(by_e * by_query, over=e)) * by_key",
     "sum(rms_norm(rows_of_k @ q2, affine=false, eps=0.1)) + dot(softmax(rows_of_q @ k2, last), rows_of_q @ k2)",
     "real(sum(where(q > k, 2, -1), over=last) + max(where(q > k, i % 3, 1), over=last))",
+    "mean(outer(q2, k2), where=outer(q2, k2) < by_head) + real(count(outer(q2, k2) < 0.3))",
+    "where(any(outer(q2, k2) > 2) or all(outer(q2, k2) < 1), by_query, by_key)",
+    "max(outer(q2, k2)) + min(relu(rows_of_q @ transpose(rows_of_k)))",
 )
 GROUPS = {"q": "h, d_head", "k": "g, d_head", "v": "g, d_value", "g": "g"}
 #: what a failure taught, by name

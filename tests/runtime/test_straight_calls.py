@@ -11,6 +11,7 @@ from attnc.runtime.kernels.attend import FusedAttend
 from attnc.runtime.kernels.launch import Launcher
 from compilers import needs_compiler
 from torch import Tensor
+from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = needs_compiler
@@ -121,6 +122,49 @@ def test_specs_whose_kernels_are_read_otherwise_keep_their_graph(
             through_graphs.clear()
             module(*given)
             assert through_graphs
+
+
+NAMED = """
+attnc: 1
+name: named
+extends: softmax
+context: same
+inputs:
+  {name}: {{type: int, over: x}}
+mask: "{name}[i] == {name}[j]"
+"""
+
+
+@pytest.mark.parametrize("name", ["input", "type", "sum", "label"])
+@torch.no_grad()
+def test_inputs_may_have_names_that_graphs_change(name: str, through_graphs: list[Any]) -> None:
+    spec = attnc.loads(NAMED.format(name=name))
+    module, dense = (
+        attnc.compile(spec, entry="qkv", d_model=64, heads=4, lowering=way)
+        for way in ("cpu", "dense")
+    )
+    given, label = arrays(9), torch.arange(18).reshape(2, 9) % 2
+    for _ in range(2):
+        torch.testing.assert_close(module(*given, label), dense(*given, label))
+    assert len(through_graphs) == 1
+
+
+@torch.no_grad()
+def test_hooks_of_all_modules_see_the_kernel() -> None:
+    module, given = core("softmax"), arrays(7)
+    module(*given)
+    seen: list[Any] = []
+    with register_module_forward_hook(lambda step, *_: seen.append(type(step))):
+        module(*given)
+    assert seen == [FusedAttend, attnc.Module]
+
+
+@torch.no_grad()
+def test_results_are_packed_whatever_the_strides_of_what_is_given() -> None:
+    module = core("softmax")
+    given = [a[:1].as_strided((1, 4, 1, 16), (64, 16, 999, 1)) for a in arrays(7)]
+    for _ in range(2):
+        assert module(*given).stride() == (64, 16, 16, 1)
 
 
 @torch.no_grad()

@@ -207,7 +207,11 @@ INLINE void by_place(float* to, long size, const T* from, long apart, long width
       to[d * size + n] = n >= FRONT && n < FRONT + count ? (float)from[(n - FRONT) * apart + d] : 0.0f;
 }
 
-// Whether vectors of a whole number of registers are read where they stand, by few queries.
+// Whether vectors of a whole number of registers are read where they stand: by so few queries that to pack
+// them would take longer.
+#ifndef FEW
+#define FEW 7
+#endif
 template <class F, class T>
 INLINE bool is_direct(const Array<T>& array, long width, long H, long N) {
   return width % (WIDTH * DEPTH<F>) == 0 && N * (H / array.heads(H)) <= FEW;

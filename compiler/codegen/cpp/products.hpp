@@ -147,11 +147,6 @@ struct Room {
   Room(const Room&) = delete;
 };
 
-// Where keys are few queries' alone, they are read where they stand: to pack them would take longer.
-#ifndef FEW
-#define FEW 7
-#endif
-
 // The sums of some vectors, one in each lane.
 template <long COUNT>
 INLINE real sums_of(real* parts) {
