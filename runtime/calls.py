@@ -25,21 +25,25 @@ if TYPE_CHECKING:
 KEPT = 256
 
 
-def key(module: Module, *args: Any) -> tuple[Any, ...] | None:
-    """What decides the function of a call that gives arrays alone, by place; None for other calls."""
+def key(
+    module: Module, args: tuple[Any, ...], inputs: Mapping[str, Any]
+) -> tuple[Any, ...] | None:
+    """What decides the function of a call that gives arrays and first positions alone; None for other calls."""
     if is_traced() or is_plain():
         return None
     grads = torch.is_grad_enabled()
-    found: list[Any] = [module.training, grads, torch.get_num_threads()]
-    for value in args:
+    found: list[Any] = [module.training, grads, torch.get_num_threads(), *inputs]
+    for value in (*args, *inputs.values()) if inputs else args:
         if type(value) is Tensor and value.layout is torch.strided:
             found += (value.shape, value.stride(), value.dtype, value.device)
             found.append(grads and value.requires_grad)
-        elif value is not None:
-            return None
-        else:
+        elif value is None:
             found.append(None)
-    return tuple(found)
+        elif type(value) is int:  # of positions, whether they begin at 0
+            found.append(value == 0)
+        else:
+            return None
+    return None if "call_seed" in inputs else tuple(found)
 
 
 def remember(
@@ -60,8 +64,10 @@ def remember(
         return
     if len(module._functions) >= KEPT:
         module._functions.clear()
-    grads = torch.is_grad_enabled() and any(value.requires_grad for value in given.values())
-    short = None if grads else straight(module, made.lowered.graph, given)
+    short = None
+    if all(isinstance(value, Tensor) for value in given.values()):
+        grads = torch.is_grad_enabled() and any(value.requires_grad for value in given.values())
+        short = None if grads else straight(module, made.lowered.graph, given)
     module._functions[known_by] = short or made.function
 
 

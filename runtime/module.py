@@ -307,12 +307,13 @@ class Module(nn.Module):
         Raises:
             ArgumentMistake: an unknown name, a missing input, a wrong shape or dtype.
         """
-        key = None if inputs else calls.key(self, x, context, *more)
+        key = calls.key(self, (x, context, *more), inputs)
         if key is not None:
             known = self._functions.get(key)
             try:
                 if known is not None:
-                    return known(self, *[v for v in (x, context, *more) if v is not None])
+                    values = (x, context, *more, *inputs.values())
+                    return known(self, *[value for value in values if value is not None])
             except KernelError:  # of another layout; it is told below
                 del self._functions[key]
         call_seed = inputs.pop("call_seed", None)

@@ -105,3 +105,45 @@ def test_a_kernel_that_cannot_be_had_is_left_out_as_in_a_first_call(
         with pytest.warns(UserWarning, match="without fused kernels"):
             made = module(*other)
     torch.testing.assert_close(made, expected)
+
+
+@pytest.mark.parametrize("lowering", ["auto", "dense", pytest.param("cpu", marks=needs_compiler)])
+def test_positions_may_differ_from_call_to_call(lowering: str) -> None:
+    module = attnc.compile("causal", entry="qkv", d_model=64, heads=4, lowering=lowering)
+    q, k, v = heads(90)
+    whole = scaled_dot_product_attention(q, k, v, is_causal=True)
+    for _ in range(2):
+        for first in (0, 1, 40, 89):
+            one = q[:, :, first : first + 1]
+            made = module(one, k, v, q_start=first, k_start=0)
+            torch.testing.assert_close(made, whole[:, :, first : first + 1])
+            made = module(one, k, v, k_start=0, q_start=torch.tensor([first, first]))
+            torch.testing.assert_close(made, whole[:, :, first : first + 1])
+        torch.testing.assert_close(module(q, k=k, v=v), whole)
+        torch.testing.assert_close(module(q, k, v, q_start=7), whole)
+
+
+def test_inputs_by_name_are_those_of_the_call() -> None:
+    module = attnc.compile("documents", entry="qkv", d_model=64, heads=4)
+    q, k, v = heads(20)
+    for labels in (torch.zeros(2, 20), torch.arange(40).reshape(2, 20) % 3):
+        for _ in range(2):
+            label = labels.long()
+            mask = (label[:, :, None] == label[:, None])[:, None]
+            expected = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            torch.testing.assert_close(module(q, k, v, document=label), expected)
+            torch.testing.assert_close(module(q, k, v, label), expected)
+    with pytest.raises(attnc.ArgumentMistake, match="takes no argument `documents`"):
+        module(q, k, v, documents=label)
+    with pytest.raises(attnc.ArgumentMistake, match="given twice"):
+        module(q, k, v, label, document=label)
+
+
+def test_seeds_of_calls_are_not_remembered() -> None:
+    spec = attnc.loads("attnc: 1\nname: dropped\nextends: softmax\ndropout: 0.5\n")
+    module = attnc.compile(spec, d_model=16, heads=2).train()
+    x = torch.randn(1, 9, 16)
+    first, second = (module(x, call_seed=seed) for seed in (1, 2))
+    assert not torch.equal(first, second)
+    assert torch.equal(module(x, call_seed=1), first)
+    assert not torch.equal(module(x), module(x))
