@@ -14,7 +14,7 @@ LONG = 1 << 20
 MANY = 1 << 16
 #: the same where they are products of queries and keys, which are fast in operations of torch, too: the
 #: least numbers, queries and keys; with gradients, without, and of a core, which may be called straight
-LEARNED, PRODUCTS, STRAIGHT = (1 << 15, 24, 48), (1 << 13, 1, 24), (1 << 11, 1, 1)
+LEARNED, PRODUCTS, STRAIGHT = (1 << 15, 24, 48), (3 << 12, 1, 24), (1 << 11, 1, 1)
 
 
 @dataclass(frozen=True)
