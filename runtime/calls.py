@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 KEPT = 256
 
 
-def key(
-    module: Module, args: tuple[Any, ...], inputs: Mapping[str, Any]
-) -> tuple[Any, ...] | None:
+def key(module: Module, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What decides the function of a call that gives arrays and first positions alone; None for other calls."""
     if is_traced() or is_plain():
         return None
@@ -66,7 +64,7 @@ def remember(
         module._functions.clear()
     short = None
     if all(isinstance(value, Tensor) for value in given.values()):
-        grads = torch.is_grad_enabled() and any(value.requires_grad for value in given.values())
+        grads = torch.is_grad_enabled() and _wants_gradients(given)
         short = None if grads else straight(module, made.lowered.graph, given)
     module._functions[known_by] = short or made.function
 
@@ -81,7 +79,8 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
     if sizes is None:
         return signature
     work, (_, queries, keys) = module._work, sizes
-    fused = module._has_kernels and work.is_fused(*sizes, torch.is_grad_enabled())
+    learns = torch.is_grad_enabled() and (bool(module._owners) or _wants_gradients(given))
+    fused = module._has_kernels and work.is_fused(*sizes, learns)
     fused = fused and _fits(*given.values())
     if (
         torch.compiler.is_compiling()
@@ -90,6 +89,10 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
             return replace(signature, long=True, fused=fused)
         return replace(signature, fused=True) if fused else signature
     return _of_length(signature, work.is_long(queries, keys), fused)
+
+
+def _wants_gradients(given: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, Tensor) and value.requires_grad for value in given.values())
 
 
 @lru_cache(maxsize=1024)

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
+from .kernels.errors import InstructionsMissing
+from .kernels.isa import chosen
+from .kernels.settings import settings
 
 #: pairs of queries and keys from which on attends without a fused function go in tiles
 LONG = 1 << 20
@@ -15,6 +18,8 @@ MANY = 1 << 16
 #: the same where they are products of queries and keys, which are fast in operations of torch, too: the
 #: least numbers, queries and keys; with gradients, without, and of a core, which may be called straight
 LEARNED, PRODUCTS, STRAIGHT = (1 << 15, 24, 48), (3 << 12, 1, 24), (1 << 11, 1, 1)
+#: how many times as many numbers these take without vectors of 512 bits, which torch may have all the same
+NARROW = 8
 
 
 @dataclass(frozen=True)
@@ -25,12 +30,14 @@ class Work:
     features   the most numbers of a pair and head that the plain form makes on the way to a score
     crossed    whether all keys are tokens of the context
     core       whether it is the core of a spec
+    narrow     whether kernels have no vectors of 512 bits
     """
 
     heads: int
     features: int
     crossed: bool
     core: bool = False
+    narrow: bool = False
 
     def is_long(self, queries: int, keys: int) -> bool:
         """Whether there are so many pairs that tiles pay; keys: the context's, or the queries'."""
@@ -48,9 +55,8 @@ class Work:
         """The least numbers, queries and keys."""
         if self.features > 1:
             return MANY, 0, 0
-        if gradients:
-            return LEARNED
-        return STRAIGHT if self.core else PRODUCTS
+        numbers, queries, keys = LEARNED if gradients else STRAIGHT if self.core else PRODUCTS
+        return numbers * (NARROW if self.narrow else 1), queries, keys
 
     def _most(self, queries: int, keys: int) -> int:
         """The most keys that an attend may have."""
@@ -75,7 +81,16 @@ def work_of(spec: TypedSpec, core: bool = False) -> Work:
         max((_features(source, node) for source, node in sources), default=1),
         axes == {"context"},
         core,
+        _is_narrow(),
     )
+
+
+def _is_narrow() -> bool:
+    """Whether kernels are built for less than AVX-512; what cannot be built for is told by a build."""
+    try:
+        return not chosen(settings().isa).name.startswith("avx512")
+    except InstructionsMissing:
+        return False
 
 
 def _features(source: AttendSource, attend: Attend) -> int:

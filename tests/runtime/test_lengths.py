@@ -5,6 +5,8 @@ from __future__ import annotations
 import attnc
 import pytest
 import torch
+from attnc.runtime import lengths
+from attnc.runtime.kernels.isa import and_below, detected
 from attnc.runtime.lengths import Work
 
 
@@ -45,6 +47,18 @@ def test_with_gradients_for_more() -> None:
     assert Work(1, 1, False).is_fused(1, 182, 182, gradients=True)
 
 
+@pytest.mark.parametrize(("isa", "least"), [("portable", 46), ("avx2", 46), ("", 16)])
+def test_narrow_vectors_take_more(isa: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    has = {item.name for item in and_below(detected())}
+    if isa not in has and (isa or "avx512" not in has):
+        pytest.skip("this machine has not those")
+    monkeypatch.setenv("ATTNC_ISA", isa)
+    module = attnc.compile("softmax", entry="qkv", d_model=64, heads=8)
+    assert isinstance(module, attnc.Module)
+    assert module._work.is_fused(1, least, least)
+    assert not module._work.is_fused(1, least - 1, least - 1)
+
+
 @pytest.mark.parametrize(
     ("name", "x", "context", "fused"),
     [
@@ -56,8 +70,13 @@ def test_with_gradients_for_more() -> None:
     ],
 )
 def test_calls_take_them(
-    name: str, x: tuple[int, ...], context: tuple[int, ...] | None, fused: bool
+    name: str,
+    x: tuple[int, ...],
+    context: tuple[int, ...] | None,
+    fused: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(lengths, "_is_narrow", lambda: False)
     module = attnc.compile(name, d_model=32, heads=2).eval()
     given = {} if context is None else {"context": torch.randn(context)}
     module(torch.randn(x), **given)
@@ -65,10 +84,12 @@ def test_calls_take_them(
     assert (True in met) is fused
 
 
-def test_the_core_counts_its_own_heads_queries_and_keys() -> None:
+def test_the_core_counts_its_own_heads_queries_and_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lengths, "_is_narrow", lambda: False)
     module = attnc.compile("softmax", entry="qkv", d_model=32, heads=2)
     few, many = torch.randn(1, 2, 20, 16), torch.randn(1, 2, 5000, 16)
-    module(few, many, many)
+    module(few, many[:, :, :51], many[:, :, :51])
+    module(few.clone().requires_grad_(), many, many)
     assert not any(key.fused for key in module._compiled)
-    module(many[:, :, :300], many, many)
+    module(few, many, many)
     assert any(key.fused for key in module._compiled)
