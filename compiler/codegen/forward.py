@@ -123,7 +123,7 @@ class Forward(Writer):
         k = item.place
         found = [f"const long packed_{k} = {_packed_slots(item)};"]
         if _can_be_direct(item):
-            is_direct = f"is_direct<{item.packed}>(a{k}, {item.width}, H, N)"
+            is_direct = f"is_last && is_direct<{item.packed}>(a{k}, {item.width}, H, N)"
             found.insert(0, f"const bool direct_{k} = {is_direct};")
         late, size = "", f"tiles * {_tile(item)}"
         if self.is_late(item):
