@@ -61,7 +61,7 @@ class Sizes:
     def _compare_groups(self, heads: tuple[int, str], groups: tuple[int, str]) -> None:
         """A call has whole groups of heads, or an even part of one."""
         (count, owner), (number, of_groups) = heads, groups
-        is_part = number == 1 and self._share % count == 0
+        is_part = number == 1 and count > 0 and self._share % count == 0
         if count != number * self._share and not is_part:
             raise ArgumentMistake(
                 f"`{owner}` has {count} heads and `{of_groups}` {number} groups of them; "
@@ -72,9 +72,9 @@ class Sizes:
 def _compare(layout: _Layout, value: Tensor, found: dict[str, tuple[int, str]]) -> None:
     """Compare an array, whose sizes count for those after it."""
     told = f"`{layout.name}` is {layout.text}; this has shape {tuple(value.shape)}"
-    if layout.dims and value.dim() != len(layout.axes) + len(layout.dims):
+    if value.dim() != len(layout.axes) + len(layout.dims):
         raise ArgumentMistake(told)
-    for axis, size in zip(layout.axes, value.shape, strict=False):
+    for axis, size in zip(layout.axes, value.shape, strict=False):  # dims follow
         count, owner = found.setdefault(axis, (size, layout.name))
         if size != count and not (axis == "b" and size == 1):
             raise ArgumentMistake(f"{told}, and `{owner}` has {count} along {axis}")
@@ -87,7 +87,7 @@ def _layouts(spec: TypedSpec, heads: Collection[str]) -> Iterator[_Layout]:
     for name in heads:
         yield _of_type(name, spec.bindings[name].type)
     for name, axes in _TOKENS.items():
-        yield _Layout(name, axes)
+        yield _Layout(name, axes, ("d_model",))
     for info in spec.inputs.values():
         yield _of_type(info.name, info.type)
     for stream in spec.streams.values():

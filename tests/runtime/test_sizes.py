@@ -74,6 +74,14 @@ def test_one_example_and_some_of_the_heads_are_right() -> None:
         module(q[:, :3], k, v)
 
 
+def test_streams_have_all_their_axes() -> None:
+    module = attnc.compile("realformer", d_model=16, heads=2)
+    x = torch.randn(1, 9, 16)
+    module(x, carried=torch.zeros(1, 2, 9, 9))
+    with pytest.raises(attnc.ArgumentMistake, match=r"`carried` is \(b, h, x, context\)"):
+        module(x, carried=torch.zeros(1, 2, 9))
+
+
 def test_a_part_of_a_group_is_a_shard() -> None:
     module = attnc.compile("multi_query", entry="qkv", d_model=64, heads=4)
     q, k, v = heads(1)
@@ -82,8 +90,9 @@ def test_a_part_of_a_group_is_a_shard() -> None:
         part = slice(first, first + count)
         made = module(q[:, part], k, v, head_start=first)
         torch.testing.assert_close(made, whole[:, part])
-    with pytest.raises(attnc.ArgumentMistake, match="the spec has 4 for each group"):
-        module(q[:, :3], k, v)
+    for count in (3, 0):
+        with pytest.raises(attnc.ArgumentMistake, match="the spec has 4 for each group"):
+            module(q[:, :count], k, v)
 
 
 def test_what_tells_padding_may_be_the_same_for_all_examples() -> None:
