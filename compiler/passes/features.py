@@ -37,15 +37,15 @@ EXACT = 1 << 24
 
 
 def by_sums(node: Reduce) -> Node:
-    """A reduction over the one feature dim of what it reduces; of ints if reals hold them."""
+    """A reduction over all feature dims of what it reduces; of ints if reals hold them."""
     if node.arg.type.kind is not Kind.INT:
         return RULES[node.op](node)
-    if needs_bound(node) or largest_int(node.arg) * node.arg.type.dims[0].value > EXACT:
+    if needs_bound(node) or largest_int(node.arg) * count_of(node.arg) > EXACT:
         return node
     as_reals = replace(node, type=replace(node.type, kind=Kind.REAL), arg=real(node.arg))
     if node.op == "mean":
         return _mean(as_reals)
-    x = _chosen(as_reals, {"max": -math.inf, "min": math.inf}.get(node.op, 0.0))
+    x = _chosen(as_reals, 0.0)
     return pointwise("int", sum_of(x) if node.op == "sum" else _extreme_of(x, node.op))
 
 
@@ -147,11 +147,20 @@ def sum_of(node: Node) -> Node:
 
 
 def _over_features(op: ReduceOp, node: Node) -> Node:
-    return Reduce(replace(node.type, dims=()), op, node, (), (0,), None)
+    """Over one dim after the other, the last first."""
+    while node.type.dims:
+        *rest, _ = node.type.dims
+        node = Reduce(replace(node.type, dims=tuple(rest)), op, node, (), (len(rest),), None)
+    return node
+
+
+def count_of(node: Node) -> int:
+    """How many entries an array has."""
+    return math.prod(dim.value for dim in node.type.dims)
 
 
 def _mean_of(node: Node) -> Node:
-    return pointwise("/", sum_of(node), const(float(node.type.dims[0].value)))
+    return pointwise("/", sum_of(node), const(float(count_of(node))))
 
 
 def _chosen(node: Reduce | Choose, otherwise: float) -> Node:

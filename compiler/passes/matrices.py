@@ -9,7 +9,6 @@ they sum over. A matrix that all pairs of a head share has one, if it meets vect
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -18,7 +17,6 @@ from ...dsl.core import (
     Axis,
     Choose,
     Contract,
-    Kind,
     Map,
     Node,
     Norm,
@@ -30,18 +28,16 @@ from ...dsl.core import (
     Type,
 )
 from ...dsl.elaborate.contractions import contract
-from ...dsl.elaborate.typing import const, pointwise, real
+from ...dsl.elaborate.typing import const, pointwise
 from ...dsl.sizes import constant
 from ..apart import is_pair
-from .features import is_tied, needs_bound, norm_by_sums, tied, with_shares
+from .features import by_sums, count_of, needs_bound, norm_by_sums
 from .pairs import rewrite_pairs
 
 #: places of a dim that are written out
 MOST_PLACES = 32
 #: dims of which one is written out in each round
 MOST_DIMS = 6
-#: what stands for what is left out
-_NOTHING = {"sum": 0, "max": -math.inf, "min": math.inf, "logsumexp": -math.inf}
 #: a number at every place, and where it counts -> what they are together
 Together = Callable[[str, Sequence[Node], Sequence[Node]], Node]
 
@@ -106,7 +102,7 @@ class _Rules:
         return self._together("sum", parts, [])
 
     def _reduction(self, node: Reduce) -> Node:
-        return self._of_vector(node) if len(node.arg.type.dims) == 1 else self._in_turn(node)
+        return self._of_vector(node) if len(node.arg.type.dims) == 1 else by_sums(node)
 
     def _of_vector(self, node: Reduce | Choose) -> Node:
         apart = [item for item in (node.arg, node.where) if item is not None]
@@ -118,23 +114,6 @@ class _Rules:
             for item in (node.arg, node.where)
         )
         return self._together(node.op, parts, where)
-
-    def _in_turn(self, node: Reduce) -> Node:
-        """A reduction over all dims as sums, or extremes, over the first dim of those over the others."""
-        if needs_bound(node):
-            return node
-        if node.op in ("any", "all", "count"):
-            return _counted(node)
-        if node.op == "mean":
-            return _mean(node)
-        x = node.arg
-        if node.where is not None:
-            x = pointwise("where", node.where, x, const(_NOTHING[node.op]))
-        if node.op in ("max", "min") and x.type.kind is Kind.REAL:
-            best = pointwise("detach", _split(replace(node, arg=x, where=None)))
-            ties, count = (_sum(f(x, best)) for f in (tied, is_tied))
-            return with_shares(best, ties, count)
-        return _split(replace(node, arg=x, where=None))
 
     def _is_pair(self, node: Node) -> bool:
         return is_pair(node, self._query, self._keys)
@@ -198,43 +177,6 @@ class _Rules:
         raise _Whole
 
 
-def _split(node: Reduce) -> Node:
-    """A reduction over all dims as one over the first of those over the others."""
-    dims = node.arg.type.dims
-    inner = replace(node, type=replace(node.type, dims=dims[:1]), dims=tuple(range(1, len(dims))))
-    return replace(node, arg=inner, dims=(0,))
-
-
-def _sum(x: Node) -> Node:
-    """The sum of all entries of an array."""
-    return Reduce(replace(x.type, dims=()), "sum", x, (), tuple(range(len(x.type.dims))))
-
-
-def _number(truth: Node) -> Node:
-    """How many entries of an array hold, as a real."""
-    return _sum(pointwise("where", truth, const(1.0), const(0.0)))
-
-
-def _counted(node: Reduce) -> Node:
-    """any, all and count by how many entries hold, or do not."""
-    truth = pointwise("not", node.arg) if node.op == "all" else node.arg
-    number = _number(truth if node.where is None else pointwise("and", truth, node.where))
-    if node.op == "count":
-        return pointwise("int", number)
-    found = pointwise(">", number, const(0.5))
-    return pointwise("not", found) if node.op == "all" else found
-
-
-def _mean(node: Reduce) -> Node:
-    """The mean of all entries, or of those that are let in: 0 of none."""
-    x, where = real(node.arg), node.where
-    if where is None or not where.type.dims:
-        made = pointwise("/", _sum(x), const(float(math.prod(dim.value for dim in x.type.dims))))
-        return made if where is None else pointwise("where", where, made, const(0.0))
-    total = _sum(pointwise("where", where, x, const(0.0)))
-    return pointwise("safe_div", total, _number(where))
-
-
 def _multiplied(left: Node, right: Node, over: Sequence[tuple[int, int]]) -> Node:
     """A product over some dims; of a number and an array over none."""
     if over or (left.type.dims and right.type.dims):
@@ -262,7 +204,7 @@ def _read(node: Node, dim: int, n: int) -> Node:
 
 def _flat(node: Node) -> Node:
     """An array with one dim."""
-    size = constant(math.prod(dim.value for dim in node.type.dims))
+    size = constant(count_of(node))
     return Reshape(replace(node.type, dims=(size,)), node)
 
 
