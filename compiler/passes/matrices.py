@@ -34,7 +34,7 @@ from ..apart import is_pair
 from .features import by_sums, count_of, needs_bound, norm_by_sums
 from .pairs import rewrite_pairs
 
-#: places of a dim that are written out
+#: places of a dim, or of all axes of a reduction together, that are written out
 MOST_PLACES = 32
 #: dims of which one is written out in each round
 MOST_DIMS = 6

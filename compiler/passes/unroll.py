@@ -29,11 +29,8 @@ from .features import (
     with_shares,
 )
 from .joints import by_parts, matrix_first
-from .matrices import by_rows
+from .matrices import MOST_PLACES, by_rows
 from .pairs import rewrite_pairs
-
-#: places of all axes of a reduction together that are written out
-MOST_PLACES = 32
 
 
 def unrolled(node: Attend) -> Attend:
