@@ -66,7 +66,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, owner: FusedAttend, sizes: tuple[int, ...], *arrays: Tensor) -> Any:
-        out, stats = owner.launcher.forward(sizes, arrays)
+        out, stats = owner.launcher.forward(sizes, arrays, wanted=ctx.needs_input_grad[2:])
         ctx.owner, ctx.sizes = owner, sizes
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, out, stats)

@@ -18,7 +18,7 @@ from . import heads as of_heads
 from .arrays import KEYS, all_held, check, gradient, packed, room, strides, width_of
 from .errors import KernelMissing, NoCompiler
 from .library import Library
-from .loading import load
+from .loading import begin, load
 from .rounds import at_once, in_rounds, is_shared
 
 Call = Callable[..., None]
@@ -50,7 +50,11 @@ class Launcher:
         return Launcher, (self.kernel,)
 
     def forward(
-        self, sizes: Sequence[int], arrays: Sequence[Tensor], is_kept: bool = True
+        self,
+        sizes: Sequence[int],
+        arrays: Sequence[Tensor],
+        is_kept: bool = True,
+        wanted: Sequence[bool] = (),
     ) -> tuple[Tensor, Tensor | None]:
         """What the kernel makes; its heads are those of `sizes` times the places of its fixed axes.
 
@@ -59,15 +63,18 @@ class Launcher:
             what is kept of rows (numbers, batch, heads, queries), of a softmax lse first
         Options:
             is_kept   whether that is made, too: for a backward, and for lse
+            wanted    the arrays whose gradients a backward is going to make, if one follows
         """
-        return self.ready(sizes, arrays).made(arrays, is_kept)
+        return self.ready(sizes, arrays, wanted).made(arrays, is_kept)
 
-    def ready(self, sizes: Sequence[int], arrays: Sequence[Tensor]) -> Forward:
-        """The forward of a layout of arrays."""
+    def ready(
+        self, sizes: Sequence[int], arrays: Sequence[Tensor], wanted: Sequence[bool] = ()
+    ) -> Forward:
+        """The forward of a layout of arrays; a backward for what is wanted is built beside it."""
         layout = load, torch.get_num_threads(), *sizes, *map(_layout, arrays)
         call: Forward | None = self._calls.get(layout)
         if call is None:
-            call = self._remember(layout, _forward(self.kernel, sizes, arrays))
+            call = self._remember(layout, _forward(self.kernel, sizes, arrays, wanted))
         return call
 
     def backward(
@@ -142,10 +149,15 @@ class Forward:
         return out, stats
 
 
-def _forward(kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor]) -> Forward:
+def _forward(
+    kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor], wanted: Sequence[bool]
+) -> Forward:
     check(arrays, kernel, sizes)
     sizes = batch, heads, queries, _ = of_heads.whole(kernel, sizes)
     held = all_held(arrays, kernel, heads)
+    if any(wanted) and 0 not in sizes:
+        types = dtypes.types(kernel.arguments, held)
+        begin(dtypes.backward(kernel.sources, types, _real(kernel, wanted)), name=kernel.name)
     shape, dtype = (batch, heads, queries, width_of(kernel)), dtypes.kept(arrays[0])
     return Forward(
         kernel=kernel,
@@ -237,7 +249,7 @@ def _backward(
     units = max(1, batch * heads)
     stretches = 1 if units >= threads else -(-2 * threads // units)
     stretches = max(1, min(stretches, -(-keys // KEYS)))
-    wanted = tuple(want and item.real for want, item in zip(wanted, kernel.arguments, strict=True))
+    wanted = _real(kernel, wanted)
     types = dtypes.types(kernel.arguments, held)
     library, made_for = _attend_back(kernel, types, wanted) if 0 not in sizes else (None, wanted)
     rooms = tuple(
@@ -254,6 +266,11 @@ def _backward(
         wanted=wanted,
         at_once=at_once(kernel.arguments, held, rooms, heads, threads),
     )
+
+
+def _real(kernel: Kernel, wanted: Sequence[bool]) -> tuple[bool, ...]:
+    """What is wanted among arrays of reals: the others have no gradients."""
+    return tuple(want and item.real for want, item in zip(wanted, kernel.arguments, strict=True))
 
 
 def _attend_back(

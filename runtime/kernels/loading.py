@@ -32,7 +32,9 @@ from .toolchain import Toolchain
 _Asked: TypeAlias = tuple[str, str, Settings]
 _loaded: dict[_Asked, Library] = {}
 _building: dict[_Asked, threading.Lock] = {}
+_begun: set[_Asked] = set()
 _guard = threading.Lock()
+_CPUS = os.cpu_count() or 1
 
 
 def load(source: str, *, name: str) -> Library:
@@ -46,7 +48,28 @@ def load(source: str, *, name: str) -> Library:
         UnsafeDirectory: other users can write to the cache.
         InstructionsMissing: ATTNC_ISA is beyond this machine.
     """
+    return _loaded_once((name, source, settings()))
+
+
+def begin(source: str, *, name: str) -> None:
+    """Load a library beside what goes on, because it is asked for soon.
+
+    What fails is left to `load`. A program that ends meanwhile waits for the compiler.
+    """
     asked = (name, source, settings())
+    if asked in _loaded or asked in _begun or _CPUS < 2:
+        return
+    _begun.add(asked)
+    with suppress(RuntimeError):  # no more threads
+        threading.Thread(target=_load_quietly, args=(asked,), name=f"attnc {name}").start()
+
+
+def _load_quietly(asked: _Asked) -> None:
+    with suppress(KernelError, OSError):
+        _loaded_once(asked)
+
+
+def _loaded_once(asked: _Asked) -> Library:
     known = _loaded.get(asked)
     if known is not None:
         return known

@@ -78,11 +78,12 @@ class _Library:
 
 @contextmanager
 def _loading(instead: Any) -> Iterator[None]:
-    launch.load = instead
+    begin = launch.begin
+    launch.load, launch.begin = instead, lambda source, *, name: None
     try:
         yield
     finally:
-        launch.load = load
+        launch.load, launch.begin = load, begin
 
 
 def _entry(source: str) -> str:

@@ -180,9 +180,29 @@ def test_what_training_loads_is_what_is_built(name: str, monkeypatch: pytest.Mon
         return Unbuilt()
 
     monkeypatch.setattr(launch, "load", load)
+    monkeypatch.setattr(launch, "begin", load)
     made(**example(made, LENGTH)).sum().backward()
     assert loaded
     assert loaded <= {text.source for text in needed(made, (), backward=True)}
+
+
+def test_a_call_begins_the_backward_that_it_is_going_to_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, loaded = list[str](), list[str]()
+
+    def load(source: str, *, name: str) -> Unbuilt:
+        loaded.append(source)
+        return Unbuilt()
+
+    monkeypatch.setattr(launch, "load", load)
+    monkeypatch.setattr(launch, "begin", lambda source, *, name: begun.append(source))
+    core = attnc.compile("causal", entry="qkv", d_model=32, heads=2, lowering="cpu")
+    query, key, value = (torch.randn(1, 2, 8, 16) for _ in range(3))
+    core(query, key, value)
+    assert not begun
+    core(query, key[:, :, :7].requires_grad_(), value[:, :, :7]).sum().backward()
+    assert begun == loaded[-1:]
 
 
 @needs_compiler

@@ -215,6 +215,57 @@ def test_what_killed_builds_left_is_swept_by_the_next(home: Path) -> None:
     assert not dead.exists()
 
 
+# -- beside what goes on ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_CPUS", 2)
+
+
+def test_what_is_begun_is_compiled_once(
+    home: Path, cpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = CountingCompiler(tmp_path, "sleep 0.5")
+    monkeypatch.setenv("ATTNC_CXX", str(slow.path))
+    for _ in range(3):
+        loading.begin(answer(24), name="answer")
+    assert value(load(answer(24), name="answer")) == 24
+    assert slow.count == 1
+
+
+def test_builds_go_on_beside_one_another(
+    home: Path, cpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each compiler waits until it sees the other, and fails if that never starts."""
+    two = f'[ $(wc -l < "{tmp_path}/compiled.log") = 2 ]'
+    waits = f"for _ in $(seq 100); do {two} && break; sleep 0.1; done; {two} || exit 1"
+    monkeypatch.setenv("ATTNC_CXX", str(CountingCompiler(tmp_path, waits).path))
+    loading.begin(answer(25), name="answer")
+    assert value(load(answer(26), name="answer")) == 26
+    assert value(load(answer(25), name="answer")) == 25
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_fails_beside_is_told_when_it_is_asked_for(home: Path, cpus: None) -> None:
+    source = 'extern "C" int answer() { return forty_three; }\n'
+    loading.begin(source, name="answer")
+    with pytest.raises(BuildFailed, match="forty_three"):
+        load(source, name="answer")
+
+
+def test_a_program_that_ends_leaves_what_it_began_whole(home: Path) -> None:
+    code = (
+        "from attnc.runtime.kernels import loading\n"
+        "loading._CPUS = 2\n"
+        f"loading.begin({answer(27)!r}, name='answer')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    (folder,) = entry_folders(home)
+    assert read(folder).verify() is None
+    assert not list((home / "building").iterdir())
+
+
 # -- directories ----------------------------------------------------------------------------
 
 
