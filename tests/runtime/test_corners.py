@@ -170,3 +170,23 @@ def test_the_slope_of_a_leaky_relu_is_learned(score: str, lowering: str) -> None
         made.square().sum().backward()
         results.append((module, [made, *(weight.grad for weight in module.parameters())]))
     torch.testing.assert_close(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("tokens", [0, 2])
+def test_extremes_of_no_tokens_are_numbers(tokens: int) -> None:
+    text = (
+        HEAD
+        + """context: memory
+let:
+  first: min(slot(context), over=context)
+  last: max(slot(context), over=context)
+  least: min(context, over=context)
+out: "where(first > last, x, least * real(last - first))"
+"""
+    )
+    module = attnc.compile(attnc.loads(text), d_model=8).double()
+    inputs = {"x": torch.randn(2, 3, 8).double(), "context": torch.randn(2, tokens, 8).double()}
+    wanted = evaluate(module.spec, {}, inputs)["x"]
+    torch.testing.assert_close(module(**inputs), wanted)
+    if tokens == 0:
+        torch.testing.assert_close(wanted, inputs["x"])

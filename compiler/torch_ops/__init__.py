@@ -1,0 +1,133 @@
+"""Tensor functions that graphs call where torch has no single function of the same meaning.
+
+All are plain torch: differentiable to any order where the mathematics is, traceable, exportable.
+
+numbers  arithmetic with the rules of the language, of arrays and of Python's numbers
+places   where tokens, pairs, heads and nodes of trees are
+present  rows and reductions over what is there: never NaN, an empty row gives 0, its log-sum-exp -inf, its gradient 0
+reading  entries read by place, order, and entries sent to places
+windows  windows along a dim, and sums over the places near one
+random   random numbers by counter: each follows from a seed, a key and its logical place alone
+"""
+
+from .numbers import (
+    as_real,
+    ceil_divide,
+    clip,
+    detach,
+    filled,
+    floor_divide,
+    identity_matrix,
+    integer,
+    leaky_relu,
+    maximum,
+    minimum,
+    modulo,
+    narrow,
+    power,
+    safe_divide,
+    same_dtype,
+    scalar,
+    softplus,
+)
+from .places import (
+    apart,
+    distances,
+    expand_heads,
+    flat_place,
+    group_of_heads,
+    positions,
+    token_positions,
+    tree_count,
+    tree_field,
+    tree_node,
+    tree_sizes,
+)
+from .present import (
+    all_of,
+    any_of,
+    entmax,
+    fill_rows,
+    is_there,
+    masked_logsumexp,
+    masked_max,
+    masked_mean,
+    masked_min,
+    masked_sum,
+    softmax,
+)
+from .random import draw, drop, further, keep, keep_pairs, scattered, uniform
+from .reading import (
+    choose,
+    inverse_order,
+    running_sum,
+    scatter_along,
+    scatter_rows,
+    sort_order,
+    take,
+    take_along,
+    top,
+)
+from .windows import channel_stencil, split_windows, stencil
+
+__all__ = [
+    "all_of",
+    "any_of",
+    "apart",
+    "as_real",
+    "ceil_divide",
+    "channel_stencil",
+    "choose",
+    "clip",
+    "detach",
+    "distances",
+    "draw",
+    "drop",
+    "entmax",
+    "expand_heads",
+    "fill_rows",
+    "filled",
+    "flat_place",
+    "floor_divide",
+    "further",
+    "group_of_heads",
+    "identity_matrix",
+    "integer",
+    "inverse_order",
+    "is_there",
+    "keep",
+    "keep_pairs",
+    "leaky_relu",
+    "masked_logsumexp",
+    "masked_max",
+    "masked_mean",
+    "masked_min",
+    "masked_sum",
+    "maximum",
+    "minimum",
+    "modulo",
+    "narrow",
+    "positions",
+    "power",
+    "running_sum",
+    "safe_divide",
+    "same_dtype",
+    "scalar",
+    "scatter_along",
+    "scatter_rows",
+    "scattered",
+    "softmax",
+    "softplus",
+    "sort_order",
+    "split_windows",
+    "stencil",
+    "take",
+    "take_along",
+    "token_positions",
+    "top",
+    "tree_count",
+    "tree_field",
+    "tree_node",
+    "tree_sizes",
+    "uniform",
+]
