@@ -33,14 +33,13 @@ from ..dsl.core import (
     Sort,
     Stencil,
     Top,
-    TypedSpec,
     Use,
     Valid,
-    WeightInfo,
     operands,
     walk,
 )
 from ..dsl.operators import POINTWISE
+from ..dsl.typed import TypedSpec, WeightInfo
 from .passes import run_passes
 from .program import Program, Signature
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..dsl.core import Node, Part, TypedSpec, map_operands, walk
+from ..dsl.core import Node, Part, map_operands, walk
+from ..dsl.typed import TypedSpec
 
 OFFSETS = ("q_start", "k_start", "head_start")
 VALIDITY = ("valid", "context_valid")

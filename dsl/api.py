@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .causality import Judgement, check_contract
-from .core import TypedSpec
 from .diagnostics import Diagnostic, Report
 from .document import Document, Loader, load_document
 from .elaborate.spec import Choices, Elaborator
 from .library import find, library_paths
 from .shapes import closest
 from .source import Source, Span
+from .typed import TypedSpec
 
 
 @dataclass

@@ -33,7 +33,6 @@ from .core import (
     Stencil,
     Top,
     Tree,
-    TypedSpec,
     Use,
     Valid,
     walk,
@@ -48,6 +47,7 @@ from .support import conjuncts
 from .time import Clock
 from .time_blocks import visible
 from .time_rules import rule_of
+from .typed import TypedSpec
 
 Contract = Choice["strict", "masked", "none"]
 ORDER: tuple[Contract, ...] = ("none", "masked", "strict")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .core import Axis, Node, StateInfo, TokenSet, TypedSpec, WeightInfo
+from .core import Axis, Node
+from .typed import StateInfo, TokenSet, TypedSpec, WeightInfo
 
 INDENT = "  "
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from . import sizes, syntax
-from .core import TypedSpec
 from .elaborate import statics
 from .elaborate.values import Word
+from .typed import TypedSpec
 
 LENGTHS = ("n", "m")
 

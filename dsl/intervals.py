@@ -32,9 +32,9 @@ from .core import (
     Split,
     Transpose,
     Tree,
-    TypedSpec,
     operands,
 )
+from .typed import TypedSpec
 
 Interval: TypeAlias = tuple[float, float]
 INF = math.inf

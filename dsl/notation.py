@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from . import syntax
-from .core import Attend, Axis, Kind, Node, Reduce, Type, TypedSpec
+from .core import Attend, Axis, Kind, Node, Reduce, Type
 from .document import Defined, Document
 from .elaborate.mentions import names_in
 from .printer import format_expression
 from .shapes import Decoded, Items, Scalar, Table
 from .syntax import Expr
+from .typed import TypedSpec
 
 _REAL = Kind.REAL
 

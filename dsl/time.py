@@ -32,9 +32,7 @@ from .core import (
     Simplex,
     Sort,
     Stencil,
-    TokenSet,
     Top,
-    TypedSpec,
     Use,
     operands,
     walk,
@@ -43,6 +41,7 @@ from .needs import NOTHING, Need, Needs, distinct, guarded
 from .prover import Prover
 from .substitution import Fresh, place, pointwise, substitute
 from .support import Literals, conjuncts
+from .typed import TokenSet, TypedSpec
 
 MOST_NEEDS = 40
 FEW_NEEDS = 8

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ..dsl import api as language
-from ..dsl.core import TypedSpec
 from ..dsl.document import Document
 from ..dsl.library import library_paths
 from ..dsl.source import Source
+from ..dsl.typed import TypedSpec
 from .module import Lowering, Module, Options
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ..compiler.program import OFFSETS, VALIDITY
 from ..compiler.tracing import is_exported
-from ..dsl.core import InputInfo, TypedSpec
 from ..dsl.shapes import closest
+from ..dsl.typed import InputInfo, TypedSpec
 from .errors import ArgumentMistake
 from .sizes import Sizes
 

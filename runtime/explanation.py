@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..dsl.core import Attend, Node, TypedSpec, map_operands, operands, walk
+from ..dsl.core import Attend, Node, map_operands, operands, walk
 from ..dsl.source import Span
+from ..dsl.typed import TypedSpec
 from .lengths import called
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import zlib
 import torch
 from torch import Tensor
 
-from ..dsl.core import StateInfo, WeightInfo
+from ..dsl.typed import StateInfo, WeightInfo
 
 
 def shape_of(info: WeightInfo | StateInfo) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from ..dsl.core import Attend, AttendSource, Node, TypedSpec, Use, walk
+from ..dsl.core import Attend, AttendSource, Node, Use, walk
+from ..dsl.typed import TypedSpec
 from .kernels.errors import InstructionsMissing
 from .kernels.isa import chosen
 from .kernels.settings import settings

@@ -16,20 +16,10 @@ from torch import Tensor, fx, nn
 from ..compiler.lower import Choice, Lowered, attends_of, lower
 from ..compiler.passes import run_passes
 from ..compiler.program import Program, Signature
-from ..dsl.core import (
-    Attend,
-    Draw,
-    Dropout,
-    LossInfo,
-    Node,
-    Param,
-    TypedSpec,
-    Use,
-    operands,
-    walk,
-)
+from ..dsl.core import Attend, Draw, Dropout, Node, Param, Use, operands, walk
 from ..dsl.elaborate.expressions import part
 from ..dsl.shapes import closest
+from ..dsl.typed import LossInfo, TypedSpec
 from . import calls, parameters
 from .arguments import Arguments, positional
 from .errors import ArgumentMistake

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ..dsl.core import Type, TypedSpec
+from ..dsl.core import Type
+from ..dsl.typed import TypedSpec
 from .errors import ArgumentMistake
 
 #: the axes of what every spec takes

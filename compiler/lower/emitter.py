@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from ...dsl.core import Axis, Index, Kind, Node, Type, TypedSpec
+from ...dsl.core import Axis, Index, Kind, Node, Type
+from ...dsl.typed import TypedSpec
 from .. import torch_ops as ops
 from ..program import OFFSETS, Program
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-from ...dsl.core import Node, Param, TypedSpec, Use
+from ...dsl.core import Node, Param, Use
+from ...dsl.typed import TypedSpec
 from .emitter import Value, by_rank
 
 if TYPE_CHECKING:

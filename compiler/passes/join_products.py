@@ -25,12 +25,12 @@ from ...dsl.core import (
     ReadDim,
     Reduce,
     Reshape,
-    TokenSet,
     Transpose,
     map_operands,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ...dsl.substitution import place, substitute
+from ...dsl.typed import TokenSet
 from ..program import Program, parts_read, rewrite
 
 

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from ...dsl.core import Node, Recur, TypedSpec
+from ...dsl.core import Node, Recur
+from ...dsl.typed import TypedSpec
 from .elementwise import elementwise
 from .forms import Elementwise, MatrixState, Solution
 from .matrix import Solved, matrix

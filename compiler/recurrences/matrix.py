@@ -17,13 +17,13 @@ from ...dsl.core import (
     Recur,
     Reduce,
     Type,
-    TypedSpec,
     map_operands,
     operands,
     walk,
 )
 from ...dsl.elaborate.typing import const, pointwise
 from ...dsl.intervals import bounds
+from ...dsl.typed import TypedSpec
 from .forms import MatrixState, carry_in
 
 ONE = const(1.0)

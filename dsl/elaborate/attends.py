@@ -7,22 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import syntax
-from ..core import (
-    Attend,
-    AttendSource,
-    Axis,
-    Index,
-    Kind,
-    Node,
-    Scores,
-    TokenSet,
-    Type,
-    map_operands,
-    walk,
-)
+from ..core import Attend, AttendSource, Axis, Index, Kind, Node, Scores, Type, map_operands, walk
 from ..shapes import Decoded, Entry, Items, Table
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TokenSet
 from .expressions import node_of
 from .fields import expression, local_scope
 from .reading import at_token

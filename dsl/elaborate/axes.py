@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .. import sizes, syntax
-from ..core import Axis, Kind, Length, Position, TokenSet, Type, Valid
+from ..core import Axis, Kind, Length, Position, Type, Valid
 from ..shapes import Scalar, Table
 from ..sizes import Size
+from ..typed import TokenSet
 from .dims import Dims
 from .reports import check_whole
 from .values import Env, Poisoned

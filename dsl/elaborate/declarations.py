@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .. import sections, syntax
-from ..core import Axis, Draw, InputInfo, Kind, Node, Param, StateInfo, StreamInfo, Type, WeightInfo
+from ..core import Axis, Draw, Kind, Node, Param, Type
 from ..shapes import Items, Scalar, Table, closest
 from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
+from ..typed import InputInfo, StateInfo, StreamInfo, WeightInfo
 from .reports import check_whole
 from .sets import Sets
 from .typing import real

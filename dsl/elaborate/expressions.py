@@ -18,12 +18,12 @@ from ..core import (
     Part,
     Position,
     Scores,
-    TokenSet,
     Type,
 )
 from ..intervals import bounds
 from ..shapes import Broken, Null, Table
 from ..syntax import Expr
+from ..typed import TokenSet
 from .contractions import matmul
 from .reading import adapt, not_over, position_of, reach, read_plain
 from .typing import TypeMistake, const, pointwise, union

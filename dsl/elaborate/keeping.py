@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..core import AxisToDim, Linear, Node, Norm, Param, Reduce, Reshape, TypedSpec, Use, walk
+from ..core import AxisToDim, Linear, Node, Norm, Param, Reduce, Reshape, Use, walk
+from ..typed import TypedSpec
 from .reports import Reports
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .. import syntax
-from ..core import Draw, Kind, LossInfo, Node, Param, Type, Use, depends_on
+from ..core import Draw, Kind, Node, Param, Type, Use, depends_on
 from ..document import Defined
 from ..shapes import Table
 from ..sizes import Size
 from ..syntax import Expr
+from ..typed import LossInfo
 from .reductions import reduced
 from .scope import Scope
 from .typing import const

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ..core import Axis, Index, Length, Node, Position, ReadDim, TokenSet, Type, walk
+from ..core import Axis, Index, Length, Node, Position, ReadDim, Type, walk
 from ..intervals import bounds
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TokenSet
 from .typing import as_ref, read, union, with_heads
 from .values import Env, Poisoned, Token
 

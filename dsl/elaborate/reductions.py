@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import syntax
-from ..core import Axis, Kind, Node, Reduce, Scan, Segment, Simplex, TokenSet, Type, Valid
+from ..core import Axis, Kind, Node, Reduce, Scan, Segment, Simplex, Type, Valid
+from ..typed import TokenSet
 from .arguments import Arguments
 from .expressions import node_of
 from .pointwise import function_of

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .. import sections, syntax
-from ..core import Kind, Node, Param, TokenSet, Type
+from ..core import Kind, Node, Param, Type
 from ..document import Defined
 from ..parser import parse_text
 from ..shapes import Broken, Entry, Table
 from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TokenSet
 from .mentions import parts_of
 from .reports import Reports, check_whole
 from .sets import Sets

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from .. import syntax
-from ..core import Axis, Node, TokenSet
+from ..core import Axis, Node
 from ..sizes import Size
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TokenSet
 from .axes import Axes
 from .state import PREDECLARED
 from .values import Env, Thunk

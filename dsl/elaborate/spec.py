@@ -5,7 +5,7 @@ Bindings are elaborated on demand and once, so that their order in the file mean
 
 from __future__ import annotations
 
-from ..core import TypedSpec
+from ..typed import TypedSpec
 from . import attends, blocks, calling, expressions
 from .declarations import Declarations
 from .keeping import keep

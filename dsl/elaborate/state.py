@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..core import Axis, Linear, Node, Norm, TypedSpec
+from ..core import Axis, Linear, Node, Norm
 from ..document import Document, Loader
 from ..shapes import Scalar, Table
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TypedSpec
 from .statics import Static
 from .values import Env, Value
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import syntax
-from ..core import Node, Param, StreamInfo, Type, TypedSpec
+from ..core import Node, Param, Type
 from ..document import Defined, Document, load_document
 from ..library import find, library_paths
 from ..shapes import Entry, Scalar, Table, closest
 from ..sizes import Size
+from ..typed import StreamInfo, TypedSpec
 from .dims import Dims
 from .state import PREDECLARED, Choices
 from .values import Env, Poisoned, Word

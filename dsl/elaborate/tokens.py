@@ -16,13 +16,13 @@ from ..core import (
     Scatter,
     Sort,
     Split,
-    TokenSet,
     Top,
     Tree,
     Type,
     Valid,
 )
 from ..sizes import constant
+from ..typed import TokenSet
 from .expressions import as_node, elaborate, node_of
 from .reading import at_token, flat_sources, read_axis
 from .typing import TypeMistake, as_ref, const, pointwise, union

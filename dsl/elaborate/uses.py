@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 
 from .. import syntax
 from ..attributes import ATTRIBUTES
-from ..core import (
-    Axis,
-    Node,
-    Type,
-    TypedSpec,
-    Use,
-)
+from ..core import Axis, Node, Type, Use
 from ..shapes import Items, Scalar, Table, closest
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TypedSpec
 from .expressions import as_node, node_of
 from .fields import expression
 from .values import Bundle, Env, Value

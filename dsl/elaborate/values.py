@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ..core import Axis, Node, TokenSet
+from ..core import Axis, Node
 from ..shapes import Broken, Null, Table
 from ..source import Span
 from ..syntax import Expr
+from ..typed import TokenSet
 
 
 class Poisoned(Exception):

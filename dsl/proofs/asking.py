@@ -11,16 +11,10 @@ from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 
-from ..core import (
-    Axis,
-    InputInfo,
-    Kind,
-    Length,
-    Node,
-    walk,
-)
+from ..core import Axis, Kind, Length, Node, walk
 from ..evaluation import Assignment, evaluate
 from ..prover import Prover, Verdict
+from ..typed import InputInfo
 from .inputs import data_facts
 from .solver import Found, Solver
 from .worlds import Contradiction, NotInWorld, World, holds, why_not, world_at, world_of

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..core import Attend, InputInfo, TypedSpec
+from ..core import Attend
+from ..typed import InputInfo, TypedSpec
 from .asking import TOO_DEEP, Answer, Asker, all_of
 from .facts import Fact
 from .pairs import Pairs, Reader, located

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..core import Attend, TypedSpec
+from ..core import Attend
 from ..prover import Verdict
+from ..typed import TypedSpec
 from .asking import TOO_DEEP, Answer, Asker, Example
 from .closed_form import ClosedForm
 from .counting import NotCounted, free_axes, is_all_of_memory, pairs_at

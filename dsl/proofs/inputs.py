@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..core import Axis, InputInfo, Kind, Node, Param, walk
+from ..core import Axis, Kind, Node, Param, walk
 from ..predicates import read_at
 from ..substitution import number, place, pointwise
+from ..typed import InputInfo
 from .unpadded import both, implied
 
 MOST_FACTS = 12

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
-from ..core import Attend, AttendSource, Axis, Length, Node, TypedSpec, Use, walk
+from ..core import Attend, AttendSource, Axis, Length, Node, Use, walk
 from ..needs import NOTHING, Needs
 from ..prover import Prover
 from ..substitution import number, place, pointwise
@@ -17,6 +17,7 @@ from ..support import conjuncts
 from ..time import Clock
 from ..time_blocks import visible
 from ..time_rules import rule_of
+from ..typed import TypedSpec
 from .unpadded import TRUE, Unpadded, both, length_of
 
 

@@ -16,7 +16,6 @@ from ..core import (
     Choose,
     Const,
     Fill,
-    InputInfo,
     Kind,
     Length,
     Map,
@@ -33,6 +32,7 @@ from ..core import (
 )
 from ..evaluation import Assignment, evaluate
 from ..predicates import Translator
+from ..typed import InputInfo
 
 Cell: TypeAlias = tuple[str, tuple[tuple[str, int], ...]]
 

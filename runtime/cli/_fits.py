@@ -11,7 +11,8 @@ from dataclasses import replace
 from ...compiler.matching.choice import choose
 from ...compiler.passes import run_passes
 from ...compiler.program import Program, Signature
-from ...dsl.core import Attend, Recur, TypedSpec, walk
+from ...dsl.core import Attend, Recur, walk
+from ...dsl.typed import TypedSpec
 from ..lengths import Called, called
 
 #: lengths that stand for short calls and for long ones

@@ -8,11 +8,12 @@ from itertools import groupby
 from typing import Any
 
 from ...dsl import api
-from ...dsl.core import Axis, Recur, TypedSpec, walk
+from ...dsl.core import Axis, Recur, walk
 from ...dsl.document import Document
 from ...dsl.library import family, library_paths
 from ...dsl.printer import format_expression
 from ...dsl.resolved import resolved
+from ...dsl.typed import TypedSpec
 from ._fits import own_attends
 from ._library import cost
 from ._specs import Typed

@@ -14,8 +14,8 @@ from ._console import fail
 
 if TYPE_CHECKING:
     from ...dsl.api import Checked
-    from ...dsl.core import TypedSpec
     from ...dsl.document import Document
+    from ...dsl.typed import TypedSpec
     from ..module import Lowering, Module
 
 Dims: TypeAlias = Mapping[str, bool | int | float | str]

@@ -18,7 +18,6 @@ from ...dsl.core import (
     Param,
     Position,
     Reduce,
-    TypedSpec,
     Valid,
     walk,
 )
@@ -28,6 +27,7 @@ from ...dsl.evaluation import Assignment, evaluate
 from ...dsl.predicates import Translator
 from ...dsl.shapes import Decoded, Table
 from ...dsl.syntax import Name, Number
+from ...dsl.typed import TypedSpec
 from ._fits import own_attends
 
 LENGTH = 16

@@ -12,9 +12,9 @@ from ._console import console, fail, print_json
 from ._specs import Dims, Typed, dims_option, typed
 
 if TYPE_CHECKING:
-    from ...dsl.core import TypedSpec
     from ...dsl.proofs.claims import Claim, Relation
     from ...dsl.proofs.facts import AttendFacts, Fact
+    from ...dsl.typed import TypedSpec
 
 EPILOG = """\b
 Examples:

@@ -13,9 +13,9 @@ from ._console import console, print_json
 from ._specs import Dims, Typed, compiled, dims_option, plain_refusals, typed
 
 if TYPE_CHECKING:
-    from ...dsl.core import TypedSpec
     from ...dsl.document import Document
     from ...dsl.source import Span
+    from ...dsl.typed import TypedSpec
 
 EPILOG = """\b
 Examples:

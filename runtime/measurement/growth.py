@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ...dsl.core import TypedSpec
 from ...dsl.growth import growth
+from ...dsl.typed import TypedSpec
 
 #: lengths below it are left out of a fit: there, what does not depend on the length counts
 FIT_FROM = 2048

@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ...dsl.core import Node, TypedSpec
+from ...dsl.core import Node
+from ...dsl.typed import TypedSpec
 from .environment import Environment, OracleError, Start
 from .scope import Scope
 from .table import EVALUATORS

@@ -8,19 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...dsl.core import (
-    Attend,
-    Axis,
-    Draw,
-    Dropout,
-    Kind,
-    Node,
-    Param,
-    TokenSet,
-    Type,
-    TypedSpec,
-    walk,
-)
+from ...dsl.core import Attend, Axis, Draw, Dropout, Kind, Node, Param, Type, walk
+from ...dsl.typed import TokenSet, TypedSpec
 from .values import DTYPES, Value, laid_out
 
 Start = int | Tensor

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...dsl.core import Axis, Node, Recur, Type, TypedSpec, Use
+from ...dsl.core import Axis, Node, Recur, Type, Use
+from ...dsl.typed import TypedSpec
 from .environment import BATCH, Environment, Start, declared_types
 from .scope import Scope, Step
 from .values import DTYPES, Value, expanded, laid_out, masked, renamed

@@ -12,7 +12,8 @@ from typing import TypeAlias
 import torch
 
 from ...dsl.causality import judge
-from ...dsl.core import Kind, TypedSpec
+from ...dsl.core import Kind
+from ...dsl.typed import TypedSpec
 from ..api import Spec, compile, load
 from ..module import Module
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from attnc.compiler.passes import run_passes
 from attnc.compiler.program import Program, Signature
-from attnc.dsl.core import AtDistance, Attend, TypedSpec, walk
+from attnc.dsl.core import AtDistance, Attend, walk
+from attnc.dsl.typed import TypedSpec
 from attnc.runtime.oracle import evaluate, evaluate_node
 from compilers import needs_compiler
 from torch import Tensor

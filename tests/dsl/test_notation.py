@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from attnc.dsl import api
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.diagnostics import Report
 from attnc.dsl.library import library_paths
 from attnc.dsl.notation import formula, notation
 from attnc.dsl.parser import parse_text
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 
 
 def shown(text: str) -> str:

@@ -29,11 +29,8 @@ from attnc.dsl.core import (
     Sort,
     Split,
     Stencil,
-    StreamInfo,
-    TokenSet,
     Top,
     Type,
-    TypedSpec,
     Use,
     Valid,
 )
@@ -42,6 +39,7 @@ from attnc.dsl.library import library_paths
 from attnc.dsl.sizes import constant
 from attnc.dsl.source import Source, Span
 from attnc.dsl.substitution import number, place, pointwise, read
+from attnc.dsl.typed import StreamInfo, TokenSet, TypedSpec
 
 BOOL, INT, REAL = Kind.BOOL, Kind.INT, Kind.REAL
 B, H = Axis("b", "batch", 0), Axis("h", "head", 1, constant(4))

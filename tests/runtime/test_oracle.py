@@ -30,10 +30,10 @@ from attnc.dsl.core import (
     Sort,
     Stencil,
     Type,
-    TypedSpec,
 )
 from attnc.dsl.operators import POINTWISE
 from attnc.dsl.sizes import constant
+from attnc.dsl.typed import TokenSet, TypedSpec
 from attnc.runtime.oracle import OracleError, evaluate, evaluate_node
 from attnc.runtime.oracle.pointwise import FUNCTIONS
 from attnc.runtime.oracle.table import EVALUATORS
@@ -489,7 +489,7 @@ def small_spec() -> TypedSpec:
     label = op("int", op("round", over_dims(x)), kind=INT)
     where = op(">", label, Position(typed(INT, X), X), kind=BOOL)
     out = op("where", where, core.Linear(kind, x, "f", (), (D,), True), number(0.0))
-    axes = {axis.name: core.TokenSet(axis.name, (axis,)) for axis in (X, J)}
+    axes = {axis.name: TokenSet(axis.name, (axis,)) for axis in (X, J)}
     return TypedSpec(name="small", sets=axes, bindings={"label": label}, outputs={"x": out})
 
 

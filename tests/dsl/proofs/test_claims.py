@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from attnc.dsl.api import check
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.proofs.claims import NoMatch, claims
 from attnc.dsl.proofs.facts import Fact
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 
 
 def library(name: str, **dims: int) -> TypedSpec:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from attnc.dsl.api import check
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.library import library_paths
 from attnc.dsl.proofs.facts import Fact, brief_facts, brief_words, facts_of
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 
 HEADER = """attnc: 1
 name: planted

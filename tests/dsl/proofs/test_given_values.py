@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from attnc.dsl.api import check
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.proofs.asking import Asker
 from attnc.dsl.proofs.counting import NotCounted
 from attnc.dsl.proofs.cuts import CutForm, cut_form
@@ -15,6 +14,7 @@ from attnc.dsl.proofs.facts import facts_of
 from attnc.dsl.proofs.holders import FlagForm, LabelForm, held_form
 from attnc.dsl.proofs.pairs import Pairs, Reader, located
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 from hypothesis import given
 from hypothesis import strategies as st
 

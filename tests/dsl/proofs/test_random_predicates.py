@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from attnc.dsl.api import check
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.proofs.asking import Example
 from attnc.dsl.proofs.claims import claims
 from attnc.dsl.proofs.facts import Fact, facts_of
 from attnc.dsl.proofs.solver import Solver, solver_or_none
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 from drawn_predicates import HEADS, Masks, Text, grid, random_inputs, spec_text
 
 NORMAL, MANY, TOGETHER = 300, 10_000, 100

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from attnc.dsl.api import check
-from attnc.dsl.core import TypedSpec
 from attnc.dsl.proofs import solver as solvers
 from attnc.dsl.proofs.claims import claims
 from attnc.dsl.proofs.facts import facts_of
 from attnc.dsl.proofs.solver import Solver, solver_or_none
 from attnc.dsl.source import Source
+from attnc.dsl.typed import TypedSpec
 
 pytestmark = pytest.mark.skipif(
     solver_or_none() is None, reason="z3 is not installed: pip install attnc[proofs]"
