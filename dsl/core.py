@@ -655,6 +655,23 @@ def walk(*roots: Node) -> Iterator[Node]:
             stack.extend((child, False) for child in reversed(list(operands(node))))
 
 
+def down_to(is_end: Callable[[Node], bool], *roots: Node) -> Iterator[Node]:
+    """Every node at or below the roots once, users before operands; ends are not looked into."""
+    stack, seen = [*roots], set[Node]()
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            if not is_end(node):
+                stack.extend(operands(node))
+
+
+def is_given(node: Node) -> bool:
+    """Whether a node stands for an array that is made outside of the pairs of an attend."""
+    return isinstance(node, Arg)
+
+
 def depends_on(node: Node, found: Callable[[Node], bool]) -> bool:
     """Whether any node at or below satisfies the predicate."""
     return any(found(item) for item in walk(node))

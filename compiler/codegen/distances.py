@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ...dsl.core import Const, Node, Read, ReadDim
 from ..apart import is_of_distance, steps
-from ..matching.match import Match, arithmetic
+from ..matching.match import Match, arithmetic, computed
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,12 @@ def distances(match: Match) -> dict[Node, Distance]:
 
 def _places(node: Node, match: Match) -> Iterator[Node]:
     """The leaves that number tokens, of a node that reads nothing else by token."""
-    stack, seen = [node], set[Node]()
-    while stack:
-        item = stack.pop()
-        if item in seen or isinstance(item, Const):
+    for item in computed(node):
+        if isinstance(item, Read | ReadDim):
+            leaf = item.arg
+        elif isinstance(item, Const) or arithmetic(item):
             continue
-        seen.add(item)
-        below = arithmetic(item)
-        if below:
-            stack.extend(below)
-            table = item.arg if isinstance(item, Read | ReadDim) else None
-            if table is not None and match.domain(table) != "head":
-                yield table
-        elif match.domain(item) != "head":
-            yield item
+        else:
+            leaf = item
+        if match.domain(leaf) != "head":
+            yield leaf

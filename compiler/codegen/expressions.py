@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 
-from ...dsl.core import Arg, AtDistance, Const, Contract, Kind, Map, Node, Reduce, operands
+from ...dsl.core import AtDistance, Const, Contract, Kind, Map, Node, Reduce, down_to, is_given
 from ...dsl.operators import COMPARISONS
 from .operators import TEXTS
 
@@ -53,7 +53,7 @@ class Statements:
 
     def _look(self, root: Node) -> None:
         """Find what decides jumps inside of a node; what was written otherwise is written again."""
-        for node in _inside(root):
+        for node in down_to(is_given, root):
             if node in self.known:
                 continue
             self.known.add(node)
@@ -62,7 +62,7 @@ class Statements:
 
     def _decide(self, *roots: Node) -> None:
         """Have all steps of some nodes rounded."""
-        reals = {item for root in roots for item in _inside(root) if _is_arithmetic(item)}
+        reals = {item for root in roots for item in down_to(is_given, root) if _is_arithmetic(item)}
         for item in reals - self.decisive:
             self.names.pop(item, None)
         self.decisive |= reals
@@ -143,19 +143,6 @@ class Spans(Statements):
         made = text.format(*names)
         exact = node.type.kind is not Kind.REAL or node.op in _EXACT
         return made if exact else f"wide({made})"
-
-
-def _inside(root: Node) -> Iterator[Node]:
-    """What a node is made of, down to what is made outside of the pairs."""
-    seen: set[Node] = set()
-    stack = [root]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            yield node
-            if not isinstance(node, Arg):
-                stack.extend(operands(node))
 
 
 def _is_arithmetic(node: Node) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...dsl.core import Arg, Node, Reduce, operands
+from ...dsl.core import Node, Reduce, down_to, is_given, operands
 from ..matching.match import Match, computed
 
 
@@ -47,15 +47,8 @@ def steps(match: Match) -> tuple[Step, ...]:
 
 def inside(term: Node, match: Match) -> Iterator[Node]:
     """What a term is made of, down to arrays and entries."""
-    entries, seen = set(match.entries), set[Node]()
-    stack = list(operands(term))
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            yield node
-            if node not in entries and not isinstance(node, Arg):
-                stack.extend(operands(node))
+    entries = set(match.entries)
+    return down_to(lambda node: node in entries or is_given(node), *operands(term))
 
 
 def terms_of(entry: Node, match: Match) -> list[Node]:

@@ -5,6 +5,7 @@ What does not depend on query and key together is computed outside, for all toke
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...dsl.core import (
@@ -27,7 +28,7 @@ from ...dsl.core import (
     Stencil,
     Top,
     Use,
-    operands,
+    down_to,
     walk,
 )
 from ..apart import is_pair
@@ -102,19 +103,12 @@ def arguments(node: Attend) -> list[Node]:
     return [item for item in _reached(node) if is_outside(item, node.query, keys)]
 
 
-def _reached(node: Attend) -> list[Node]:
+def _reached(node: Attend) -> Iterator[Node]:
     """The nodes of the fields of an attend, down to those that are computed outside."""
     keys = keys_of(node)
     fields = (f for s in node.sources for f in (s.mask, s.at, s.score, s.value) if f is not None)
-    found: dict[Node, None] = {}
-    stack = [node.normalize, *reversed(list(fields))]
-    while stack:
-        item = stack.pop()
-        if item not in found:
-            found[item] = None
-            if not is_outside(item, node.query, keys):
-                stack.extend(operands(item))
-    return list(found)
+    roots = node.normalize, *reversed(list(fields))
+    return down_to(lambda item: is_outside(item, node.query, keys), *roots)
 
 
 def keys_of(node: Attend) -> frozenset[Axis]:

@@ -10,13 +10,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...dsl.core import Arg, Attend, Map, Node, Read, ReadDim, map_operands, operands
+from ...dsl.core import (
+    Arg,
+    Attend,
+    Map,
+    Node,
+    Read,
+    ReadDim,
+    down_to,
+    is_given,
+    map_operands,
+    operands,
+)
 
 
 def tables_apart(node: Attend) -> Attend:
     """An attend each of whose arrays is read in one way."""
     fields = (field for source in node.sources for field in (source.mask, source.score))
-    inside = _inside(node.normalize, *(field for field in fields if field is not None))
+    roots = node.normalize, *(field for field in fields if field is not None)
+    inside = list(down_to(is_given, *roots))
     tables = {item.arg for item in inside if isinstance(item, Read | ReadDim)}
     both = {
         arg
@@ -47,19 +59,6 @@ def tables_apart(node: Attend) -> Attend:
         for source in node.sources
     )
     return replace(node, sources=sources, normalize=made(node.normalize))
-
-
-def _inside(*roots: Node) -> list[Node]:
-    """What pairs are made of, down to arrays."""
-    found: dict[Node, None] = {}
-    stack = [*roots]
-    while stack:
-        item = stack.pop()
-        if item not in found:
-            found[item] = None
-            if not isinstance(item, Arg):
-                stack.extend(operands(item))
-    return list(found)
 
 
 def _is_table(node: Node, arg: Node) -> bool:
