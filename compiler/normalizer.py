@@ -23,6 +23,9 @@ from ..dsl.core import (
 )
 from ..dsl.elaborate.typing import const, pointwise, real
 
+#: stands for the log-sum-exp of an empty row, and for the largest where every row is empty
+LOWEST = -1e30
+
 
 def softmax_argument(node: Node) -> tuple[Node, Axis] | None:
     """What a node is the softmax of, and over which axis."""
@@ -115,11 +118,17 @@ def plain_sums(node: Node, joint: Axis) -> Node:
         if (item.op, item.where) == ("sum", None):
             return item
         own = replace(item, op="sum", where=None)
-        there = item.where or pointwise("==", item.arg, item.arg)
-        total = replace(own, arg=pointwise("where", there, item.arg, const(0.0)))
-        if item.op == "sum":
-            return total
-        return pointwise("safe_div", total, replace(own, arg=real(there)))
+        if item.where is None:
+            same, other = (pointwise(op, item.arg, item.arg) for op in ("==", "!="))
+            total, there = own, pointwise("or", same, other)  # of what is no number, too
+        else:
+            total = replace(own, arg=pointwise("where", item.where, item.arg, const(0.0)))
+            there = item.where
+        return (
+            total
+            if item.op == "sum"
+            else pointwise("safe_div", total, replace(own, arg=real(there)))
+        )
 
     return rewritten(node)
 

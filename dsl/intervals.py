@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from .core import (
+    Arg,
     Choose,
     ConcatDims,
     Const,
@@ -81,6 +82,8 @@ def _bounds(node: Node, spec: TypedSpec) -> Interval:
         case Param() if node.role == "weight":
             limit = spec.weights[node.name].bounds if node.name in spec.weights else None
             return ANY if limit is None else limit
+        case Arg():
+            return bounds(node.value, spec)
         case Map():
             return _map(node, spec)
         case Contract() if node.left is node.right and node.left_dims == node.right_dims:

@@ -20,7 +20,6 @@ from .affine import Atom, Effort, Linear, System
 from .core import Const, Kind, Node, Type
 from .evaluation import Assignment, evaluate
 from .predicates import AtMost, Both, Either, Equal, Formula, Literal, Translator
-from .substitution import pointwise
 
 BRANCH_EFFORT = 10
 
@@ -174,11 +173,6 @@ class Prover:
             if (branch := _branch_of([*formulas, *case.condition])) is not None
         ]
         return _greatest(todo)
-
-    def lower_bound(self, guards: Sequence[Node], term: Node) -> int | None:
-        """A number that the term is never below where the guards hold."""
-        found = self.upper_bound(guards, pointwise("neg", term))
-        return None if found is None else -found
 
 
 def _branch_of(formulas: Sequence[Formula]) -> _Branch:

@@ -29,11 +29,11 @@ def key(module: Module, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> tup
     """What decides the function of a call that gives arrays and first positions alone; None for other calls."""
     if is_traced() or is_plain():
         return None
-    grads = torch.is_grad_enabled()
-    found: list[Any] = [module.training, grads, torch.get_num_threads(), *inputs]
+    grads, autocast = torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    found: list[Any] = [module.training, grads, autocast, torch.get_num_threads(), *inputs]
     for value in (*args, *inputs.values()) if inputs else args:
         if type(value) is Tensor and value.layout is torch.strided:
-            found += (value.shape, value.stride(), value.dtype, value.device)
+            found += (value.shape, value.stride(), value.dtype, value.device, value.is_neg())
             found.append(grads and value.requires_grad)
         elif value is None:
             found.append(None)
@@ -65,7 +65,8 @@ def remember(
     short = None
     if all(isinstance(value, Tensor) for value in given.values()):
         grads = torch.is_grad_enabled() and _wants_gradients(given)
-        short = None if grads else straight(module, made.lowered.graph, given)
+        is_graph = grads or torch.is_autocast_enabled("cpu")
+        short = None if is_graph else straight(module, made.lowered.graph, given)
     module._functions[known_by] = short or made.function
 
 

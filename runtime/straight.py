@@ -11,6 +11,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from ..compiler import torch_ops
 from .kernels.attend import FusedAttend
+from .kernels.launch import BeyondTable
 
 #: functions of torch's arrays that read of some arguments only where they are and what they hold
 _LIKE = {torch_ops.positions: 0, torch_ops.as_real: 1}
@@ -51,7 +52,10 @@ def straight(
         arrays = _in_order((*args, *kept), order)
         if step._forward_hooks or step._forward_pre_hooks or _has_any_global_hook():
             return step(sizes, *arrays)[0]
-        return ready.made(arrays, False)[0]
+        try:
+            return ready.made(arrays, False)[0]
+        except BeyondTable:
+            return step(sizes, *arrays)[0]
 
     return called
 

@@ -21,8 +21,9 @@ decides are the largest exponents of each feature, kept when rows and keys are p
 
     FAST   E F / u up to e^42.8, so that s t is a float
     WIDE   exponents of a query and of a key up to 60; E F + 1 is at most 2^60 (the fraction is then
-           nothing beside 1), and weights are numerators: (u t + v s) / (s t)
-    EXACT  anything else, infinities and NaN too: the plain loop
+           nothing beside the 1 of a tanh), and weights are numerators: (u t + v s) / (s t)
+    EXACT  anything else, infinities and NaN too: the plain loop; also where a sigmoid may be below
+           e^-41, since nothing says that others are larger
 
 Far below 0 an exponent is at least -80: E F is then below e^-20, nothing beside 1. Keys are taken from
 the middle of a feature's extremes (where it is 4 or more away from 0), and queries from its opposite:
@@ -35,7 +36,7 @@ a = 100 and b = -100 are as good as 0 and 0, and differences of close floats are
 
 has the relative error of its numerator, the sum of two rounded numbers, as the plain formula has; its
 denominator is at least 0.4, so that it is no worse than a few ulps. sigmoid(x) = 1 / (E F + 1) has a
-small relative error wherever x is.
+small relative error wherever E F is a float.
 
 Forms are chosen for the same queries forward and backward, so that the weights of the backward are
 those whose sum lse is. Measured (tests/runtime/test_algebra.py): errors of results and gradients are

@@ -21,6 +21,9 @@ from .text import (
     term_room,
 )
 
+#: numbers of a leaf whose sums over a head have vectors on the stack
+MOST_ON_STACK = 512
+
 
 class Backward(Cotangents):
     template = "backward.cpp.jinja"
@@ -97,6 +100,9 @@ class Backward(Cotangents):
     def rooms(self, item: Held) -> list[str]:
         """Memory of a thread for a leaf, and for its cotangents."""
         k, width = item.place, item.width
+        if _is_of_head(item) and width > MOST_ON_STACK:
+            names = "heads", "some"
+            return if_wanted(item, [f"Room {name}_room_{k}({width} * WIDTH);" for name in names])
         if item.leaf.domain == "row":
             steps = room(f"steps_{k}", item.packed, f"GROUP * {padded(width)}")
             return [row_room(item), *([steps] if item.as_rows else [])]
@@ -138,7 +144,7 @@ class Backward(Cotangents):
                 at = f"row_unit * {item.width}"
         found = [f"float* const grad_{k} = (float*)grads[{k}] + {at};"]
         if _is_of_head(item):
-            found.append(f"real heads_{k}[{item.width}] = {{}};")
+            found.append(_numbers("heads", item))
         return if_wanted(item, found)
 
     def column_loads(self, keys: list[Held]) -> Code:
@@ -199,7 +205,7 @@ class Backward(Cotangents):
         """Cotangents of a group of queries, or of a head by one, summed over the keys of a batch."""
         k = item.place
         if _is_of_head(item):
-            return "\n".join(if_wanted(item, [f"real some_{k}[{item.width}] = {{}};"]))
+            return "\n".join(if_wanted(item, [_numbers("some", item)]))
         if not _is_row_number(item):
             return ""
         return "\n".join(if_wanted(item, [f"real queries_{k}[GROUP] = {{}};"]))
@@ -245,6 +251,15 @@ class Backward(Cotangents):
 def _is_of_head(item: Held) -> bool:
     """Whether cotangents are summed over all pairs of a head: in parts, so that they stay accurate."""
     return item.leaf.domain == "head" and not item.leaf.table and item.kind is Kind.REAL
+
+
+def _numbers(name: str, item: Held) -> str:
+    """A vector of 0 for each number of a leaf; of many numbers not on the stack."""
+    k, width = item.place, item.width
+    if width <= MOST_ON_STACK:
+        return f"real {name}_{k}[{width}] = {{}};"
+    start = f"real* const {name}_{k} = (real*){name}_room_{k}.at;"
+    return f"{start}\nfor (long d = 0; d < {width}; ++d) {name}_{k}[d] = (real){{}};"
 
 
 def _is_row_number(item: Held) -> bool:

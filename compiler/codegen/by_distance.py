@@ -109,6 +109,8 @@ class ByDistance:
         lines: list[str] = []
         for node, part in flow({self.node: DG}, dict.fromkeys(wanted)).items():
             item, value = wanted[node], made.value(part)
+            if part is not DG:  # of distances that no pair has, too, whose slope may be no number
+                value = f"(dg == 0.0f ? all(0.0f) : {value})"
             put = f"heads_{item.place}[0] += {value};"
             if isinstance(node, Read | ReadDim):
                 put = scattered(item, node, made.value(node.index), value)

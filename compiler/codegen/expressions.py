@@ -30,7 +30,9 @@ class Statements:
     Each step of what decides a jump is rounded by itself, as in torch: `floor(real(i - j) / 6 + 0.5)`
     is another number where -3 / 6 is a product with 1 / 6 that is added before it is rounded.
 
-    leaf   the text of what is read; None where the node is to be written here
+    leaf     the text of what is read; None where the node is to be written here
+    rounds   whether all products are rounded before they are added to: another kernel that makes the
+             same numbers then makes them to the last bit
     """
 
     def __init__(self, leaf: Callable[[Node], str | None], prefix: str = "v") -> None:
@@ -41,6 +43,7 @@ class Statements:
         #: nodes that have been looked at for jumps, and what decides one
         self.known: set[Node] = set()
         self.decisive: set[Node] = set()
+        self.rounds = False
 
     def value(self, node: Node) -> str:
         """The name that holds a node."""
@@ -111,16 +114,18 @@ class Statements:
             for name, kind in zip(names[first:], kinds[first:], strict=True)
         ]
         decides = node in self.decisive
+        is_rounded = decides or self.rounds
         if node.op == "**" and (count := small_power(node)) is not None:
             made = " * ".join([names[0]] * count) if count else _one(common)
-            return f"by_itself({made})" if decides else made
+            return f"by_itself({made})" if is_rounded else made
         by = node.args[1] if node.op == "/" else None
         if isinstance(by, Const) and by.value and not decides:
-            return f"({names[0]} * {number(1.0 / float(by.value))})"
+            made = f"({names[0]} * {number(1.0 / float(by.value))})"
+            return f"by_itself({made})" if is_rounded else made
         row = TEXTS[node.op]
         text = {Kind.REAL: row.real, Kind.INT: row.whole, Kind.BOOL: row.mask}[common]
         made = text.format(*names)
-        return f"by_itself({made})" if decides and node.op == "*" else made
+        return f"by_itself({made})" if is_rounded and node.op == "*" else made
 
 
 class Spans(Statements):
@@ -132,6 +137,8 @@ class Spans(Statements):
     def _written(self, node: Node) -> str:
         if isinstance(node, Const):
             return f"span({float(node.value)!r})" if math.isfinite(node.value) else _unknown(node)
+        if isinstance(node, AtDistance):
+            return self.value(node.arg)
         if not isinstance(node, Map):
             return _unknown(node)
         names = [self.value(arg) for arg in node.args]
@@ -141,8 +148,9 @@ class Spans(Statements):
         if not text or (node.op in _OF_INTS and node.type.kind is Kind.REAL):
             return _unknown(node)
         made = text.format(*names)
-        exact = node.type.kind is not Kind.REAL or node.op in _EXACT
-        return made if exact else f"wide({made})"
+        if node.type.kind is Kind.REAL and node.op not in _EXACT:
+            made = f"wide({made})"
+        return f"whole_span({made})" if node.type.kind is Kind.INT and node.op in _WRAPS else made
 
 
 def _is_arithmetic(node: Node) -> bool:
@@ -153,6 +161,8 @@ def _is_arithmetic(node: Node) -> bool:
 _EXACT = frozenset(
     ("neg", "min", "max", "clip", "abs", "where", "floor", "ceil", "round", "detach")
 )
+#: what of ints may be beyond 64 bits
+_WRAPS = frozenset(("neg", "+", "-", "*", "abs"))
 #: whose intervals are those of whole numbers
 _OF_INTS = frozenset(("//", "%", "ceil_div"))
 

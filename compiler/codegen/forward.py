@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...dsl.core import Contract, Node
-from .expressions import Code, number
+from ..matching.match import computed
+from .expressions import Code, Spans, number
 from .leaves import Held, is_product, query_side
 from .text import all_extremes, extremes, lines_of, row_room, spans_pack, spans_pointer, term_room
 from .writer import Pairing, Writer
@@ -32,6 +33,7 @@ class Forward(Writer):
             **sums,
             "score": made.code,
             "absent": self.absent(),
+            "reads": self.reads(),
             "packs": lines_of(
                 (
                     *(line for item in keys for line in self.packs(item)),
@@ -70,6 +72,35 @@ class Forward(Writer):
                 )
             ),
         }
+
+    def reads(self) -> Code:
+        """Leave where a table may be read beyond its end, for all that is known of a head."""
+        used = dict.fromkeys(leaf for node in self.match.unbounded for leaf in computed(node.index))
+        held = [item for leaf in used if (item := self.by_node.get(leaf)) is not None]
+        if not self.match.unbounded:
+            return Code("")
+        made = Spans(self.whole_span)
+        tests = [
+            f"if (!({made.value(node.index)}.high < {self.by_node[node.arg].width})) return false;"
+            for node in self.match.unbounded
+        ]
+        batches = " || ".join(("false", *(f"a{item.place}.by_batch" for item in held)))
+        heads = " || ".join(("false", *(f"a{item.place}.by_head" for item in held)))
+        body = "\n".join((*made.lines, *tests))
+        return Code(
+            _READS.format(batches=f"({batches} ? B : 1)", heads=f"({heads} ? H : 1)", body=body)
+        )
+
+    def whole_span(self, node: Node) -> str | None:
+        """The extremes of a leaf over all tokens of a head."""
+        item = self.by_node.get(node)
+        if item is None:
+            return None
+        steps = {"row": ("by_row", "N"), "key": ("by_key", "M"), "head": ("by_row", "1")}
+        if item.is_vector or item.leaf.domain not in steps:
+            return "any_number()"
+        k, (step, count) = item.place, steps[item.leaf.domain]
+        return f"over(a{k}.of(b, h), a{k}.{step}, {count})"
 
     def product(self, term: Contract, part: Pairing) -> str:
         """The product of a tile, also of keys that are not packed."""
@@ -245,6 +276,10 @@ for (long u = 0; u < a{k}.slots(B, H) * ceil_div(M, WIDTH); ++u) {{
   const long slot = u / ceil_div(M, WIDTH), n = u % ceil_div(M, WIDTH);
   s{k}.of(slot)[levels.all + n] = {extremes};
 }}"""
+_READS = """for (long b = 0; b < {batches}; ++b)
+  for (long h = 0; h < {heads}; ++h) {{
+    {body}
+  }}"""
 _SUM_PACKING = """#pragma omp for
 for (long slot = 0; slot < a{k}.slots(B, H); ++slot) {{
   float* const to = centres_{sums}.of(slot);

@@ -153,9 +153,10 @@ class Writer:
         Where a score may be -inf, `alive` says which are not: the others are not there.
         """
         root = self.match.root
+        made.rounds = self.match.weight is not None or bool(self.match.rows)
         value, given = made.value(root), self.match.given
         if given is not None:
-            made.lines.append(f"const mask alive = (mask)({made.value(given)} > -INF);")
+            made.lines.append(f"const mask alive = (mask)({made.value(given)} != -INF);")
             if given is not root or self.match.weight is not None:
                 value = f"choose(alive, {value}, all({self.absent()}))"
         made.lines.append(f"const real s = {value};")

@@ -25,8 +25,11 @@ def graph(
     sizes: Sequence[Axis | None],
     arrays: Sequence[tuple[Node, Value]],
     with_lse: bool,
-) -> fx.GraphModule:
-    """(size of each axis, arrays) -> (result, lse or None). `e` is a fresh emitter."""
+) -> tuple[fx.GraphModule, tuple[Axis, ...]]:
+    """(size of each axis, arrays) -> (result, lse or None), both in the axes of the result; and those that lse has.
+
+    `e` is a fresh emitter.
+    """
     for place, axis in enumerate(sizes):
         size = e.graph.placeholder(f"size_{place}")
         if axis is not None:
@@ -42,10 +45,10 @@ def graph(
         placeholders.append(array)
     axes = by_rank(node.type.axes)
     result = e.expand(attend.lowered(e, node).result, axes)
-    lse = None
+    lse, own = None, tuple[Axis, ...]()
     if with_lse:
-        whole = Part(Type(Kind.REAL, node.type.axes), node, "lse")
-        lse = e.expand(attend.part(e, whole), axes)
+        made = attend.part(e, Part(Type(Kind.REAL, node.type.axes), node, "lse"))
+        lse, own = e.expand(made, axes), made.axes
     e.graph.output((e.method("type_as", result, placeholders[0]), lse))
     drop_unused(e.graph)
-    return fx.GraphModule(torch.nn.Module(), e.graph)
+    return fx.GraphModule(torch.nn.Module(), e.graph), own

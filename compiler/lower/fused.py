@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,13 +68,24 @@ def emit(e: Dense, node: Attend, found: Match) -> Value:
     sizes = [1 if axis is None else e.size(axis) for axis in (*wanted, found.key)]
     arrays = [(_shared(leaf.node), v) for leaf, v in zip(found.leaves, values, strict=True)]
     fresh = type(e)(e.program, {})
-    dense = alone.graph(fresh, found.node, (*wanted, found.key), arrays, found.with_lse)
+    dense, of_lse = alone.graph(fresh, found.node, (*wanted, found.key), arrays, found.with_lse)
     name = e.submodule("kernel", e.kernels(kernel, dense))
     made = e.module(name, sizes, *(e.tensor(value) for value in values))
     wide = any(value.wide for value in values[:1])
     if found.with_lse:
-        e.lse[node] = Value(e.call(operator.getitem, made, 1), axes, 0, wide=True)
+        e.lse[node] = _alike(
+            e, Value(e.call(operator.getitem, made, 1), axes, 0, wide=True), of_lse
+        )
     return Value(e.call(operator.getitem, made, 0), axes, len(dims), wide)
+
+
+def _alike(e: Dense, value: Value, axes: tuple[Axis, ...]) -> Value:
+    """A value that is the same along the axes that it does not have by itself, without these."""
+    node = value.node
+    for place in reversed(range(len(value.axes))):
+        if value.axes[place] not in axes:
+            node = e.method("select", node, place, 0)
+    return replace(value, node=node, axes=tuple(axis for axis in value.axes if axis in axes))
 
 
 def _value(e: Dense, leaf: Leaf) -> Value:

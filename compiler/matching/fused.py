@@ -24,6 +24,7 @@ from ...dsl.core import (
     ReadDim,
     Reduce,
 )
+from ...dsl.intervals import bounds
 from ..dropping import key_places, row_bits
 from ..normalizer import may_be_absent
 from ..one_hot import place_of
@@ -67,7 +68,7 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
             return made
         rows.append((row, made))
     try:
-        return _Matcher(weights, program.signature.training).matched("lse" in parts, tuple(rows))
+        return _Matcher(weights, program).matched("lse" in parts, tuple(rows))
     except _Unfit as unfit:
         return unfit.refusal
 
@@ -75,10 +76,10 @@ def match(node: Attend, program: Program, parts: frozenset[str]) -> Match | Refu
 class _Matcher:
     """Collects the leaves and terms of one attend."""
 
-    def __init__(self, weights: Weights, training: bool) -> None:
-        self.weights = weights
+    def __init__(self, weights: Weights, program: Program) -> None:
+        self.weights, self.spec = weights, program.spec
         self.node = node = weights.node
-        self.rate = node.dropout if training else 0.0
+        self.rate = node.dropout if program.signature.training else 0.0
         (self.source,) = node.sources
         (self.key,) = self.source.axes
         self.query = node.query
@@ -86,6 +87,7 @@ class _Matcher:
         self.terms: dict[Node, None] = {}
         self.entries: dict[Node, None] = {}
         self.layers: dict[Contract, None] = {}
+        self.unbounded: dict[ReadDim, None] = {}
         #: numbers of pairs, and of pairs and features, that are known
         self.seen: set[tuple[Node, bool]] = set()
         #: what stands for sums over a row
@@ -146,6 +148,7 @@ class _Matcher:
             dropped,
             with_lse,
             classes,
+            tuple(self.unbounded),
         )
 
     def _value(self) -> tuple[Node, Classes | None]:
@@ -231,6 +234,8 @@ class _Matcher:
             raise _Unfit(Refusal("tokens are read at places that differ by pair", node))
         self._leaf(arg, node, frozenset(along))
         self._scalar(node.index)
+        if isinstance(node, ReadDim) and bounds(node.index, self.spec)[1] >= arg.type.dims[0].value:
+            self.unbounded[node] = None
 
     def _leaf(self, node: Node, at: Node, along: frozenset[Axis] = frozenset()) -> Leaf:
         """An array that is read, itself or as a table at a place; `along` is the axis of a table."""

@@ -75,6 +75,7 @@ class Match:
     entries     numbers of a pair that terms read at every feature: of tables, and made of other terms
     layers      products of a matrix and a vector of each pair inside of terms, in that order too
     classes     what the weights of a query are summed by, if they are
+    unbounded   reads of tables whose places the length alone bounds, so that calls look whether they are inside
     """
 
     node: Attend
@@ -95,6 +96,7 @@ class Match:
     dropped: Dropped | None
     with_lse: bool
     classes: Classes | None
+    unbounded: tuple[ReadDim, ...]
 
     @property
     def root(self) -> Node:

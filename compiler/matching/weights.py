@@ -31,6 +31,7 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.typing import const, fill, pointwise
 from ..normalizer import (
+    LOWEST,
     is_row_sum,
     may_be_absent,
     plain_sums,
@@ -41,9 +42,6 @@ from ..normalizer import (
     uses_scores,
 )
 from .refusal import Refusal
-
-#: stands for the log-sum-exp of an empty row
-LOWEST = -1e30
 
 
 @dataclass(frozen=True)

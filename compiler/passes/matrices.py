@@ -206,6 +206,3 @@ def _flat(node: Node) -> Node:
     """An array with one dim."""
     size = constant(count_of(node))
     return Reshape(replace(node.type, dims=(size,)), node)
-
-
-__all__ = ["by_rows"]

@@ -7,10 +7,7 @@ from dataclasses import replace
 
 from ...dsl.core import Attend, AttendSource, Kind, Node, Part, Scores, Type
 from ...dsl.elaborate.typing import const, pointwise
-from ..normalizer import softmax_of
-
-#: stands for the largest log-sum-exp where every part is empty
-LOWEST = -1e30
+from ..normalizer import LOWEST, softmax_of
 
 
 def part_of(node: Attend, source: AttendSource) -> tuple[Node, Node]:

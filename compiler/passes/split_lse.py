@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ...dsl.core import Attend, Axis, Kind, Map, Node, Part, Scores, Type
+from ...dsl.core import Attend, Kind, Map, Node, Part, Scores, Type
 from ...dsl.elaborate.typing import fill
 from ..normalizer import is_softmax, softmax_of
 from ..program import Program, rewrite
@@ -38,7 +38,8 @@ def ones(node: Attend) -> Attend:
     whole = fill(1, frozenset(source.axes), ())
     one = Map(Type(Kind.REAL, whole.type.axes), "real", (whole,))
     given = [source.score, *([] if source.mask is None else [source.mask])]
-    axes = frozenset[Axis]().union(*(item.type.axes for item in given))
+    by_example = frozenset(axis for axis in node.type.axes if axis.role == "batch")
+    axes = by_example.union(*(item.type.axes for item in given))
     scores = Scores(Type(Kind.REAL, axes | {node.query, node.joint}))
     return replace(
         node,

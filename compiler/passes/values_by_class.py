@@ -23,6 +23,8 @@ from ...dsl.core import (
 )
 from ...dsl.elaborate.contractions import contract
 from ...dsl.elaborate.typing import pointwise
+from ...dsl.intervals import bounds
+from ...dsl.typed import TypedSpec
 from ..apart import is_pair
 from ..one_hot import one_hot
 from ..program import Program, rewrite
@@ -40,7 +42,7 @@ def values_by_class(program: Program) -> Program:
     def rule(node: Node) -> Node:
         if isinstance(node, Part) and node.attend in made:
             return replace(node, attend=made[node.attend])
-        found = _summed(node) if isinstance(node, Attend) else None
+        found = _summed(node, program.spec) if isinstance(node, Attend) else None
         if found is None:
             return node
         made[found[0]] = found[1]
@@ -49,7 +51,7 @@ def values_by_class(program: Program) -> Program:
     return rewrite(program, rule)
 
 
-def _summed(node: Attend) -> tuple[Node, Attend] | None:
+def _summed(node: Attend, spec: TypedSpec) -> tuple[Node, Attend] | None:
     """The result of an attend from one that sums its weights by class, and that one."""
     if len(node.sources) > 1 or len(node.type.dims) != 1:
         return None
@@ -64,6 +66,10 @@ def _summed(node: Attend) -> tuple[Node, Attend] | None:
     if len(found) != 1 or value.type.dims != node.type.dims:
         return None
     ((place, (count, width)),) = found
+    if (
+        bounds(place, spec)[1] >= count.value
+    ):  # what the length alone bounds is checked where it is read
+        return None
     table = total_of([term.arg for term in read])
     hot = one_hot(place, count)
     dims = (width + count,)

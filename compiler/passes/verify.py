@@ -14,6 +14,7 @@ from ...dsl.core import (
     Reduce,
     Scan,
     Scores,
+    operands,
     walk,
 )
 from ...dsl.operators import POINTWISE
@@ -53,8 +54,6 @@ def _outside(root: Node) -> list[Node]:
                 parts = (source.mask, source.at, source.score, source.value)
                 stack.extend(item for item in parts if item is not None)
         else:
-            from ...dsl.core import operands
-
             stack.extend(operands(node))
     return found
 

@@ -48,7 +48,8 @@ def check(arrays: Sequence[Tensor], kernel: Kernel, sizes: Sequence[int]) -> Non
         for n, (place, size) in enumerate(zip(item.axes, expected, strict=True)):
             found = array.shape[place] if 0 <= place < array.dim() else 1
             of_group = n == 1 and found > 0 and heads % found == 0
-            fits = fits and (found in (1, size) or of_group)
+            is_whole = item.domain == "pair" and n == len(expected) - 1  # keys are side by side
+            fits = fits and (found == size or (found == 1 and not is_whole) or of_group)
         if not fits:
             raise ValueError(
                 f"the kernel `{kernel.name}` of {batch} examples, {heads} heads, {queries} queries "
@@ -63,6 +64,8 @@ def _held(array: Tensor, item: Argument, heads: Sequence[int]) -> Tensor:
             array = array.float()
     elif array.dtype is not torch.bool:
         array = array.long()
+    if array.is_neg():
+        array = array.resolve_neg()
     if item.along >= 0:
         array = array.movedim(item.along, -1)
     if item.has_fixed:
@@ -182,7 +185,8 @@ def gradient(
     grad = grad.permute(*(kept.index(place) for place in sorted(kept)), -1)
     if item.along >= 0:
         grad = grad.movedim(-1, item.along)
-    return grad.reshape(shape)
+    shared = [n for n, size in enumerate(shape[: len(kept)]) if size == 1 < grad.shape[n]]
+    return (grad.sum(shared, keepdim=True) if shared else grad).reshape(shape)
 
 
 def _summed(stretches: Tensor) -> Tensor:

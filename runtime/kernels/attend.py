@@ -11,10 +11,10 @@ from torch import Tensor, fx, nn
 
 from ...compiler.codegen.layout import Kernel
 from ...compiler.tracing import is_plain, is_traced
-from . import ops
+from . import dtypes, ops
 from .again import differentiable, is_batched
 from .arrays import cotangents, results
-from .launch import Launcher, attend
+from .launch import BeyondTable, Launcher, attend
 
 
 class FusedAttend(nn.Module):
@@ -40,18 +40,21 @@ class FusedAttend(nn.Module):
 
     def forward(self, sizes: Sequence[int], *arrays: Tensor) -> tuple[Tensor, Tensor | None]:
         """The result and, of a softmax, lse. sizes: batch, heads, queries, keys."""
-        made: tuple[Tensor, Tensor | None]
         if is_plain():
-            made = self.dense(*sizes, *arrays)
-        elif is_traced():
+            return self.dense(*sizes, *arrays)  # type: ignore[no-any-return]
+        if is_traced():
             out, stats = ops.attend(list(arrays), list(sizes), self.key)
-            made = results(self.kernel, out, stats, arrays[0].dtype)
-        elif torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
-            made = _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-untyped-call, unused-ignore]
-        else:
-            out, stats = self.launcher.forward(sizes, arrays, self.kernel.has_lse)
-            made = results(self.kernel, out, stats, arrays[0].dtype)
-        return made
+            return results(self.kernel, out, stats, dtypes.of_result(arrays[0]))
+        try:
+            return self._by_kernel(sizes, *arrays)
+        except BeyondTable:  # which torch's own operations tell, or else it is not so
+            return self.dense(*sizes, *arrays)  # type: ignore[no-any-return]
+
+    def _by_kernel(self, sizes: Sequence[int], *arrays: Tensor) -> tuple[Tensor, Tensor | None]:
+        if torch.is_grad_enabled() and any(array.requires_grad for array in arrays):
+            return _Fused.apply(self, tuple(sizes), *arrays)  # type: ignore[no-any-return, no-untyped-call, unused-ignore]
+        out, stats = self.launcher.forward(sizes, arrays, self.kernel.has_lse)
+        return results(self.kernel, out, stats, dtypes.of_result(arrays[0]))
 
     def build(self) -> None:
         """Have the kernel of the forward ready."""
@@ -70,7 +73,7 @@ class _Fused(torch.autograd.Function):
         ctx.owner, ctx.sizes = owner, sizes
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arrays, out, stats)
-        return results(owner.kernel, out, stats, arrays[0].dtype)
+        return results(owner.kernel, out, stats, dtypes.of_result(arrays[0]))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:

@@ -20,6 +20,13 @@ def kept(array: Tensor) -> torch.dtype:
     return array.dtype if array.dtype in TYPES else torch.float32
 
 
+def of_result(values: Tensor) -> torch.dtype:
+    """That of the result: of the values, and under autocast what torch's own products give."""
+    if torch.is_autocast_enabled("cpu") and values.dtype is not torch.float64:
+        return torch.get_autocast_dtype("cpu")
+    return values.dtype
+
+
 def types(arguments: Sequence[Argument], arrays: Sequence[Tensor] | None) -> tuple[str, ...]:
     """The C++ types of real arrays, float32 where there are none; empty for the others."""
     if arrays is None:

@@ -21,7 +21,7 @@ from .library import Library
 from .loading import begin, load
 from .rounds import at_once, in_rounds, is_shared
 
-Call = Callable[..., None]
+Call = Callable[..., Any]
 #: pointers to arrays, their strides, results, sizes: each packed in bytes
 ARGUMENTS = (ctypes.c_void_p,) * 4
 #: who may want gradients together
@@ -32,6 +32,10 @@ _LEARNERS: tuple[tuple[Learner, ...], ...] = (
 )
 #: calls of different shapes that a launcher remembers
 _MOST = 256
+
+
+class BeyondTable(IndexError):
+    """Where a table is read, the length alone bounds, and in this call not below its size."""
 
 
 class Launcher:
@@ -54,7 +58,7 @@ class Launcher:
         sizes: Sequence[int],
         arrays: Sequence[Tensor],
         is_kept: bool = True,
-        wanted: Sequence[bool] = (),
+        wanted: Sequence[bool] | None = (),
     ) -> tuple[Tensor, Tensor | None]:
         """What the kernel makes; its heads are those of `sizes` times the places of its fixed axes.
 
@@ -63,15 +67,16 @@ class Launcher:
             what is kept of rows (numbers, batch, heads, queries), of a softmax lse first
         Options:
             is_kept   whether that is made, too: for a backward, and for lse
-            wanted    the arrays whose gradients a backward is going to make, if one follows
+            wanted    the arrays whose gradients a backward makes, if one follows; None where that is not known
         """
         return self.ready(sizes, arrays, wanted).made(arrays, is_kept)
 
     def ready(
-        self, sizes: Sequence[int], arrays: Sequence[Tensor], wanted: Sequence[bool] = ()
+        self, sizes: Sequence[int], arrays: Sequence[Tensor], wanted: Sequence[bool] | None = ()
     ) -> Forward:
-        """The forward of a layout of arrays; a backward for what is wanted is built beside it."""
-        layout = load, torch.get_num_threads(), *sizes, *map(_layout, arrays)
+        """The forward of a layout of arrays; a backward for what is wanted is there, too."""
+        told = (None,) if wanted is None else wanted
+        layout = load, torch.get_num_threads(), *sizes, *told, *map(_layout, arrays)
         call: Forward | None = self._calls.get(layout)
         if call is None:
             call = self._remember(layout, _forward(self.kernel, sizes, arrays, wanted))
@@ -86,7 +91,7 @@ class Launcher:
         wanted: Sequence[bool],
     ) -> list[Tensor | None]:
         """The gradients of the arrays that are wanted, from those of the results and of lse."""
-        layout = load, torch.get_num_threads(), *sizes, *wanted, *map(_layout, arrays)
+        layout = "back", load, torch.get_num_threads(), *sizes, *wanted, *map(_layout, arrays)
         call: _Backward | None = self._calls.get(layout)
         if call is None:
             call = self._remember(layout, _backward(self.kernel, sizes, arrays, wanted))
@@ -100,7 +105,7 @@ class Launcher:
 
 
 def _layout(array: Tensor) -> tuple[Any, ...]:
-    return array.shape, array.stride(), array.dtype
+    return array.shape, array.stride(), array.dtype, array.is_neg()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,31 +150,50 @@ class Forward:
         if stats is not None:
             first, step = stats.data_ptr(), 4 * batch * heads * queries
             places[1:] = [first + n * step for n in range(kernel.kept)]
-        self.function(_pointers(held), self.strides, _addresses(places), self.numbers)
+        made = self.function(_pointers(held), self.strides, _addresses(places), self.numbers)
+        if made is False:
+            raise BeyondTable(
+                f"the kernel `{kernel.name}` may read a table beyond its end in a call of {queries} "
+                f"queries and {self.sizes[3]} keys"
+            )
         return out, stats
 
 
 def _forward(
-    kernel: Kernel, sizes: Sequence[int], arrays: Sequence[Tensor], wanted: Sequence[bool]
+    kernel: Kernel,
+    sizes: Sequence[int],
+    arrays: Sequence[Tensor],
+    wanted: Sequence[bool] | None,
 ) -> Forward:
     check(arrays, kernel, sizes)
     sizes = batch, heads, queries, _ = of_heads.whole(kernel, sizes)
     held = all_held(arrays, kernel, heads)
-    if any(wanted) and 0 not in sizes:
-        types = dtypes.types(kernel.arguments, held)
-        begin(dtypes.backward(kernel.sources, types, _real(kernel, wanted)), name=kernel.name)
     shape, dtype = (batch, heads, queries, width_of(kernel)), dtypes.kept(arrays[0])
+    is_last = wanted is not None and not any(wanted)
     return Forward(
         kernel=kernel,
-        function=None if 0 in sizes else attend(kernel, held),
+        function=None if 0 in sizes else _with_backward(kernel, held, wanted or ()),
         as_is=_are_same(held, arrays),
         sizes=sizes,
         strides=_strides(kernel, held, heads),
-        numbers=_numbers(*sizes, torch.get_num_threads()),
+        numbers=_numbers(*sizes, torch.get_num_threads(), is_last),
         shape=shape,
         dtype=dtype,
         like=next((n for n, array in enumerate(arrays) if _is_like(array, shape, dtype)), None),
     )
+
+
+def _with_backward(kernel: Kernel, held: Sequence[Tensor], wanted: Sequence[bool]) -> Call:
+    """The forward. A backward that is wanted is built beside it, and is looked for now: a module can
+    still take another form of the call."""
+    wanted = _real(kernel, wanted) if wanted else ()
+    if not any(wanted):
+        return attend(kernel, held)
+    types = dtypes.types(kernel.arguments, held)
+    begin(dtypes.backward(kernel.sources, types, wanted), name=kernel.name)
+    call = attend(kernel, held)
+    _attend_back(kernel, types, wanted)
+    return call
 
 
 def _is_like(array: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> bool:
@@ -305,11 +329,11 @@ def attend(kernel: Kernel, arrays: Sequence[Tensor] | None = None) -> Call:
     """The forward, for arrays as kernels read them; without any for float32."""
     types = dtypes.types(kernel.arguments, arrays)
     source = dtypes.forward(kernel.sources, types)
-    return _call(load(source, name=kernel.name), "attend")
+    return _call(load(source, name=kernel.name), "attend", ctypes.c_bool)
 
 
-def _call(library: Library, name: str) -> Call:
-    return partial(usage.run, library, library.function(name, *ARGUMENTS))
+def _call(library: Library, name: str, result: Any = None) -> Call:
+    return partial(usage.run, library, library.function(name, *ARGUMENTS, result=result))
 
 
 def _are_same(held: Sequence[Tensor], arrays: Sequence[Tensor]) -> bool:

@@ -21,7 +21,7 @@ from ... import __version__
 from . import isa, openmp, toolchain
 from .cache import KERNELS, Cache, builds_of
 from .entry import RECORD, Broken, Entry, Record, read
-from .errors import KernelError, KernelMissing, NoCompiler, NotLoaded
+from .errors import BuildFailed, KernelError, KernelMissing, NoCompiler, NotLoaded
 from .identity import Wanted
 from .library import Library
 from .private import check_private
@@ -65,7 +65,7 @@ def begin(source: str, *, name: str) -> None:
 
 
 def _load_quietly(asked: _Asked) -> None:
-    with suppress(KernelError, OSError):
+    with suppress(Exception):  # a warning may be one
         _loaded_once(asked)
 
 
@@ -165,7 +165,17 @@ def _cached(wanted: Wanted, tools: Toolchain, root: Path) -> Entry:
             entry = None
         return entry or cache.built(wanted, tools)
     except OSError as error:  # full, read-only, or without locks
+        return _temporary(wanted, tools, root, error)
+
+
+def _temporary(wanted: Wanted, tools: Toolchain, root: Path, error: OSError) -> Entry:
+    try:
         return temporary_cache(root, error).built(wanted, tools)
+    except OSError as again:
+        raise BuildFailed(
+            f"there is no place for the kernel `{wanted.name}`: neither `{root}` ({error}) nor a temporary "
+            f"directory ({again}) can be written to. Name one that can in ATTNC_CACHE_DIR."
+        ) from again
 
 
 def _missing(wanted: Wanted, now: Settings) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import attnc
 import pytest
 from attnc.compiler.apart import is_pair
-from attnc.compiler.classify import coupling
 from attnc.compiler.lower import attends_of
 from attnc.compiler.normalizer import uses_scores
 from attnc.compiler.passes import PASSES, run_passes
@@ -132,23 +131,6 @@ def test_reductions_of_pairs_over_a_few_places_are_written_out(
     mask = attend.sources[0].mask
     assert mask is not None
     assert any(isinstance(node, Reduce) for node in walk(mask)) != written_out
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("softmax", ""),
-        ("additive", ""),
-        ("alibi", ""),
-        ("talking_heads", "heads"),
-        ("predictive", "stencil"),
-        ("cope", "running sum"),
-        ("sparsemax", "simplex"),
-    ],
-)
-def test_couplings_of_pairs_are_named(name: str, reason: str) -> None:
-    found = coupling(attends_of(run_passes(program_of(name)))[-1])
-    assert (reason in found) if reason else not found
 
 
 def test_a_broken_program_is_our_bug() -> None:

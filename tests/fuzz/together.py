@@ -6,6 +6,7 @@ built as one source, under names of their own, and a second run calls these.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from attnc.runtime.kernels.library import Function
 from attnc.runtime.kernels.loading import load
 from attnc.runtime.kernels.settings import settings
 
-_ENTRY = re.compile(r'extern "C" void (\w+)\(')
+_ENTRY = re.compile(r'extern "C" (?:bool|void) (\w+)\(')
 _MACRO = re.compile(r"^#define (\w+)", re.MULTILINE)
 #: kernels in one source, and where the sanitizers make each long
 _FEW, _FEWER = 100, 20
@@ -56,7 +57,9 @@ class Together:
         library = load("\n".join([str(prelude(*MORE_HEADERS)), *texts]), name="together")
         for place, source in enumerate(sources):
             name = _entry(source)
-            self.functions[source] = library.function(f"{name}_{place}", *launch.ARGUMENTS)
+            self.functions[source] = library.function(
+                f"{name}_{place}", *launch.ARGUMENTS, result=ctypes.c_bool
+            )
 
     def _collect(self, source: str, *, name: str) -> Any:
         self.sources.setdefault(source, name)
@@ -72,7 +75,7 @@ class _Library:
     def __init__(self, made: Function) -> None:
         self.made = made
 
-    def function(self, name: str, *arguments: Any) -> Function:
+    def function(self, name: str, *arguments: Any, result: Any = None) -> Function:
         return self.made
 
 
@@ -99,4 +102,4 @@ def _renamed(source: str, place: int) -> str:
         text = text.replace(str(header(name)), "")
     name = _entry(source)
     undone = "".join(f"#undef {macro}\n" for macro in dict.fromkeys(_MACRO.findall(text)))
-    return f"{text.replace(f'void {name}(', f'void {name}_{place}(')}\n{undone}"
+    return f"{text.replace(f' {name}(', f' {name}_{place}(', 1)}\n{undone}"

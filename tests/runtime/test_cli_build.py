@@ -164,7 +164,7 @@ def test_a_directory_that_others_can_write_to_is_refused(folder: Path) -> None:
 class Unbuilt:
     """A library whose functions do nothing."""
 
-    def function(self, *_: object) -> object:
+    def function(self, *_: object, **__: object) -> object:
         return lambda *arguments: None
 
 

@@ -203,7 +203,9 @@ def test_the_operator_keeps_its_contract(
     module = module_of("alibi").to(dtype)
     leaves = leaves_of(module)
     kept = Launcher.forward
-    monkeypatch.setattr(Launcher, "forward", lambda *call: calls.append(call[:3]) or kept(*call))
+    monkeypatch.setattr(
+        Launcher, "forward", lambda *call, **told: calls.append(call[:3]) or kept(*call, **told)
+    )
     module(*(leaves[name].to(dtype) for name in "qkv"))
     ((launcher, sizes, arrays),) = calls
     (key,) = (key for key, known in ops.KNOWN.items() if known.launcher is launcher)

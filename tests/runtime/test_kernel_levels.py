@@ -67,9 +67,10 @@ def visits(stretches: Tensor, low: float, high: float) -> tuple[list[int], int]:
     """The kind of each stretch as a walk finds it, EMPTY where it is passed over; how many it asks."""
     library = load(prelude() + WALK, name="visits")
     function = library.function("visits", *VISITS, result=ctypes.c_long)
-    room, kinds = torch.zeros(2 * len(stretches) + 20, 2).double(), torch.zeros(len(stretches))
+    spans = torch.nn.functional.pad(stretches, (0, 1))  # and none of them is unsure
+    room, kinds = torch.zeros(2 * len(stretches) + 20, 3).double(), torch.zeros(len(stretches))
     kinds = kinds.long()
-    pointers = stretches.data_ptr(), room.data_ptr()
+    pointers = spans.data_ptr(), room.data_ptr()
     asked = function(*pointers, len(stretches), low, high, kinds.data_ptr())
     return kinds.tolist(), asked
 

@@ -46,7 +46,9 @@ def through_graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The kernels that are called by a graph."""
     found: list[Any] = []
     kept = Launcher.forward
-    monkeypatch.setattr(Launcher, "forward", lambda *call: found.append(call[0]) or kept(*call))
+    monkeypatch.setattr(
+        Launcher, "forward", lambda *call, **told: found.append(call[0]) or kept(*call, **told)
+    )
     return found
 
 

@@ -8,6 +8,8 @@ static const float MOST_EXPONENT = 60.0f, LEAST_EXPONENT = -80.0f;
 static const float MOST_PRODUCT = 42.8f;
 // Weights below this share of the largest are as large as this, where they are divided by.
 static const float LEAST_WEIGHT = 0x1p-30f;
+// Beyond this EF is more than LARGE, which is for what is nothing beside others: of sigmoids all may be so small.
+static const float MOST_SMALL = 41.0f;
 // 1 + tanh a tanh b is at least 0.4.
 static const float MOST_NEAR = 0.6f;
 static const float LARGE = 0x1p60f;
@@ -221,8 +223,13 @@ struct Sums {
     if (!fits) return EXACT;
     if (TANH && row_near[part] * tops[PADDED + 1] <= MOST_NEAR) return NEAR;
     if (!(row_top[part] <= MOST_EXPONENT && tops[PADDED] <= MOST_EXPONENT)) return EXACT;
-    real most = all(least);
-    for (long d = 0; d < PADDED; d += WIDTH) most = top(most, load(row_tops[part] + d) + load(tops + d));
+    real most = all(least), largest = all(-INF);
+    for (long d = 0; d < PADDED; d += WIDTH) {
+      const real weighted = load(row_tops[part] + d) + load(tops + d);
+      most = top(most, weighted);
+      largest = top(weighted - load(logs + d), largest);  // the second where there is no feature
+    }
+    if (!TANH && top_of(largest) > MOST_SMALL) return EXACT;
     return top_of(most) <= MOST_PRODUCT ? FAST : WIDE;
   }
 

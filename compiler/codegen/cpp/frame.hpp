@@ -135,18 +135,6 @@ INLINE void columns(F* to, const T* from, long apart, long width, long key, long
     for (long n = 0; n < LANES; ++n) to[d * LANES + n] = key + n < keys ? held(from[(key + n) * apart + d]) : F{};
 }
 
-// Have a token that is soon read, or written, fetched into the cache.
-template <bool WRITE, class T>
-INLINE void fetch(const T* token, long width) {
-  for (long d = 0; d < width; d += 64 / (long)sizeof(T)) __builtin_prefetch(token + d, WRITE);
-}
-
-// Whether vectors stand as `stacked` packs them.
-template <class F, class T>
-INLINE bool is_stacked(const Array<T>& array, long width, long padded) {
-  return std::is_same_v<F, T> && width == padded && array.by_key == width;
-}
-
 // The same, token by token, each a whole number of vectors wide.
 template <class T>
 INLINE void rows_of(float* to, long padded, const T* from, long apart, long width, long first, long count, long most) {
@@ -167,6 +155,18 @@ INLINE void rows_of(F* to, long padded, const T* from, long apart, long width, l
 template <class T>
 INLINE void stacked(float* to, long padded, const T* from, long apart, long width, long first, long count, long most) {
   rows_of(to, padded, from, apart, width, first, count, most);
+}
+
+// Have a token that is soon read, or written, fetched into the cache.
+template <bool WRITE, class T>
+INLINE void fetch(const T* token, long width) {
+  for (long d = 0; d < width; d += 64 / (long)sizeof(T)) __builtin_prefetch(token + d, WRITE);
+}
+
+// Whether vectors stand as `stacked` packs them.
+template <class F, class T>
+INLINE bool is_stacked(const Array<T>& array, long width, long padded) {
+  return std::is_same_v<F, T> && width == padded && array.by_key == width;
 }
 
 // Packed rows, in steps of a product that sums over them.

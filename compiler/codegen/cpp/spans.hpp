@@ -1,25 +1,39 @@
 // Intervals: the smallest and largest value over a block. Truth is 0 or 1.
+// unsure: whether a value may be no number: what is asked of such a one is not so.
 struct Span {
   double low, high;
+  bool unsure = false;
 };
 
 static const double EVER = std::numeric_limits<double>::infinity();
-// Beyond this a double rounds whole numbers: such a bound says nothing.
+// Beyond this a double rounds whole numbers: such a bound says nothing but that.
 static const double LARGEST = 9007199254740991.0;
 
-INLINE Span exact(Span a) { return {a.low >= -LARGEST ? a.low : -EVER, a.high <= LARGEST ? a.high : EVER}; }
+INLINE double bound(double a, double beyond) {
+  if (std::isinf(a) || (a >= -LARGEST && a <= LARGEST)) return a;
+  return a > 0 ? (beyond > 0 ? beyond : LARGEST) : a < 0 ? (beyond < 0 ? beyond : -LARGEST) : beyond;
+}
+INLINE Span exact(Span a) { return {bound(a.low, -EVER), bound(a.high, EVER), a.unsure}; }
 INLINE Span span(double a) { return exact({a, a}); }
 INLINE Span truth(bool surely, bool maybe) { return {surely ? 1.0 : 0.0, maybe ? 1.0 : 0.0}; }
-INLINE Span any_number() { return {-EVER, EVER}; }
+INLINE Span any_number() { return {-EVER, EVER, true}; }
 INLINE Span any_truth() { return {0.0, 1.0}; }
-INLINE Span both(Span a, Span b) { return {std::min(a.low, b.low), std::max(a.high, b.high)}; }
-INLINE Span operator+(Span a, Span b) { return exact({a.low + b.low, a.high + b.high}); }
-INLINE Span operator-(Span a, Span b) { return exact({a.low - b.high, a.high - b.low}); }
-INLINE Span operator-(Span a) { return {-a.high, -a.low}; }
+// Of ints: what may be beyond 64 bits begins again at the other end.
+INLINE Span whole_span(Span a) { return a.low >= -LARGEST && a.high <= LARGEST ? a : any_number(); }
+INLINE bool has_zero(Span a) { return a.low <= 0 && a.high >= 0; }
+INLINE bool has_infinity(Span a) { return a.low == -EVER || a.high == EVER; }
+INLINE Span both(Span a, Span b) { return {std::min(a.low, b.low), std::max(a.high, b.high), a.unsure || b.unsure}; }
+INLINE Span operator-(Span a) { return {-a.high, -a.low, a.unsure}; }
+INLINE Span operator+(Span a, Span b) {
+  const bool opposite = (a.low == -EVER && b.high == EVER) || (a.high == EVER && b.low == -EVER);
+  return exact({a.low + b.low, a.high + b.high, a.unsure || b.unsure || opposite});
+}
+INLINE Span operator-(Span a, Span b) { return a + -b; }
 INLINE double times(double a, double b) { return a == 0 || b == 0 ? 0 : a * b; }
 INLINE Span operator*(Span a, Span b) {
   double p = times(a.low, b.low), q = times(a.low, b.high), r = times(a.high, b.low), s = times(a.high, b.high);
-  return exact({std::min(std::min(p, q), std::min(r, s)), std::max(std::max(p, q), std::max(r, s))});
+  const bool none = (has_zero(a) && has_infinity(b)) || (has_infinity(a) && has_zero(b));
+  return exact({std::min(std::min(p, q), std::min(r, s)), std::max(std::max(p, q), std::max(r, s)), a.unsure || b.unsure || none});
 }
 INLINE bool is_size(Span a) { return a.low == a.high && a.low > 0 && a.low < EVER; }
 INLINE Span floor_div(Span a, Span b) {
@@ -31,15 +45,19 @@ INLINE Span remainder(Span a, Span b, double step) {
   if (first != last || !std::isfinite(a.low)) return {0.0, b.low - step};
   return {a.low - b.low * first, a.high - b.low * first};
 }
-INLINE Span smaller(Span a, Span b) { return {std::min(a.low, b.low), std::min(a.high, b.high)}; }
-INLINE Span larger(Span a, Span b) { return {std::max(a.low, b.low), std::max(a.high, b.high)}; }
-INLINE Span absolute(Span a) { return {std::max(0.0, std::max(a.low, -a.high)), std::max(std::fabs(a.low), std::fabs(a.high))}; }
+INLINE Span smaller(Span a, Span b) { return {std::min(a.low, b.low), std::min(a.high, b.high), a.unsure || b.unsure}; }
+INLINE Span larger(Span a, Span b) { return {std::max(a.low, b.low), std::max(a.high, b.high), a.unsure || b.unsure}; }
+INLINE Span absolute(Span a) {
+  return {std::max(0.0, std::max(a.low, -a.high)), std::max(std::fabs(a.low), std::fabs(a.high)), a.unsure};
+}
 INLINE Span choose(Span c, Span a, Span b) { return c.low >= 1 ? a : c.high <= 0 ? b : both(a, b); }
-INLINE Span rounded(Span a, double (*f)(double)) { return {f(a.low), f(a.high)}; }
-INLINE Span less(Span a, Span b) { return truth(a.high < b.low, a.low < b.high); }
-INLINE Span at_most(Span a, Span b) { return truth(a.high <= b.low, a.low <= b.high); }
+INLINE Span rounded(Span a, double (*f)(double)) { return {f(a.low), f(a.high), a.unsure}; }
+INLINE Span compared(Span a, Span b, bool surely, bool maybe) { return truth(surely && !a.unsure && !b.unsure, maybe); }
+INLINE Span less(Span a, Span b) { return compared(a, b, a.high < b.low, a.low < b.high); }
+INLINE Span at_most(Span a, Span b) { return compared(a, b, a.high <= b.low, a.low <= b.high); }
 INLINE Span equal(Span a, Span b) {
-  return truth(a.low == a.high && b.low == b.high && a.low == b.low, a.low <= b.high && b.low <= a.high);
+  const bool same = a.low == a.high && b.low == b.high && a.low == b.low;
+  return compared(a, b, same, a.low <= b.high && b.low <= a.high);
 }
 INLINE Span negated(Span a) { return {1 - a.high, 1 - a.low}; }
 
@@ -74,7 +92,7 @@ INLINE Span over(const uint8_t* values, long apart, long count) {
 // What rounding to float may make of a bound.
 INLINE Span wide(Span a) {
   double below = std::fabs(a.low) * 1e-6 + 1e-37, above = std::fabs(a.high) * 1e-6 + 1e-37;
-  return {std::isfinite(a.low) ? a.low - below : a.low, std::isfinite(a.high) ? a.high + above : a.high};
+  return {std::isfinite(a.low) ? a.low - below : a.low, std::isfinite(a.high) ? a.high + above : a.high, a.unsure};
 }
 
 enum { EMPTY = 0, PARTIAL = 1, FULL = 2 };

@@ -277,7 +277,8 @@ INLINE real remainder(real a, real b) { return lanes([](float x, float d) { retu
 
 INLINE float floor_of_ratio(float a, float b) {
   if (b == 0) return a / b;
-  return std::nearbyint((a - left_over(a, b)) / b);
+  const float rest = std::fmod(a, b), made = (a - rest) / b;
+  return std::nearbyint(rest != 0 && (b < 0) != (rest < 0) ? made - 1 : made);
 }
 
 INLINE real floor_div(real a, real b) { return lanes([](float x, float d) { return floor_of_ratio(x, d); }, a, b); }
