@@ -114,7 +114,7 @@ class Statements:
             for name, kind in zip(names[first:], kinds[first:], strict=True)
         ]
         decides = node in self.decisive
-        is_rounded = decides or self.rounds
+        is_rounded = decides or (self.rounds and common is Kind.REAL)
         if node.op == "**" and (count := small_power(node)) is not None:
             made = " * ".join([names[0]] * count) if count else _one(common)
             return f"by_itself({made})" if is_rounded else made
