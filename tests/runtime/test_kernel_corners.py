@@ -135,11 +135,15 @@ def test_scores_less_a_sum_of_their_row_are_exact(width: int) -> None:
 
 
 def test_weights_of_whole_numbers() -> None:
-    text = 'extends: softmax\ncontext: same\nscore: "i * j"\nnormalize: s\n'
-    call = arrays(1, 1, 40, 16)
-    torch.testing.assert_close(
-        core(text, "cpu")(*call), core(text, "dense")(*call), rtol=1e-4, atol=0.01
-    )
+    text = """context: same
+project:
+  v: linear(context, to=[h, d_value])
+let:
+  y: {attend: {score: "i * j", value: v, normalize: s}}
+out: linear(concat(y, over=h)) / 1000
+"""
+    x = torch.randn(1, 40, 8, generator=torch.Generator().manual_seed(1))
+    assert_same(both(text, x, d_model=8, heads=2))
 
 
 # -- shapes ---------------------------------------------------------------------------------
