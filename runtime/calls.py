@@ -80,7 +80,7 @@ def sized(module: Module, given: Mapping[str, Any], signature: Signature) -> Sig
     if sizes is None:
         return signature
     work, (_, queries, keys) = module._work, sizes
-    learns = torch.is_grad_enabled() and (bool(module._owners) or _wants_gradients(given))
+    learns = torch.is_grad_enabled() and (len(module._owners) > 0 or _wants_gradients(given))
     fused = module._has_kernels and work.is_fused(*sizes, learns)
     fused = fused and _fits(*given.values())
     if (
