@@ -1,7 +1,8 @@
 """The compiler of this machine, and what it is told.
 
 Fast floating-point modes are out, since they break infinities, which masks are made of. Only errno,
-traps and the rounding between a product and a sum are given up.
+traps and the rounding between a product and a sum are given up. Ints begin again at the other end, as
+torch's do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from .isa import Isa
 from .openmp import Runtime
 
 CANDIDATES = ("g++", "clang++", "c++")
-_LANGUAGE = ("-std=c++20", "-fPIC", "-fno-semantic-interposition", "-pipe", "-Wno-unknown-pragmas")
+_LANGUAGE = (
+    "-std=c++20",
+    "-fwrapv",
+    "-fPIC",
+    "-fno-semantic-interposition",
+    "-pipe",
+    "-Wno-unknown-pragmas",
+)
 _ARITHMETIC = ("-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 _FAST = ("-O3",)
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
