@@ -80,18 +80,18 @@ def is_accurate(item: Setting, gradients_within: tuple[float, float] = (2.0, 8.0
     try:
         check_accuracy(item, DRAWS[0], gradients_within)
     except AssertionError:
-        # A few draws may be led by one number that the reference rounds luckily, and many by one draw,
-        # whose numbers are larger: so each counts alike.
-        check_accuracy(item, DRAWS[1], gradients_within, is_relative=True)
+        # A few draws may be led by one number that the reference rounds luckily. Of many, one whose numbers
+        # are large, or nearly cancel, may have all of the squared error: so most of them must do well.
+        check_accuracy(item, DRAWS[1], gradients_within, Errors.check_most)
 
 
 def check_accuracy(
     item: Setting,
     draws: int,
     gradients_within: tuple[float, float],
-    is_relative: bool = False,
+    check: Callable[[Errors, str, float, float], None] | None = None,
 ) -> None:
-    """The same, pooled over some draws of weights and tokens, perhaps by the size of the numbers of each."""
+    """The same, over some draws of weights and tokens, which are pooled if no other check is given."""
     outputs: dict[str, Errors] = {}
     gradients: dict[str, Errors] = {}
     for draw in range(draws):
@@ -103,15 +103,12 @@ def check_accuracy(
         for place, errors in enumerate((outputs, gradients)):
             for name, truth in exact[place].items():
                 found = errors.setdefault(name, Errors())
-                size = truth.square().mean().sqrt()
-                scale = 1 / size if is_relative and size > NOISE else 1.0
-                found.add(
-                    *(made * scale for made in (truth, plain[place][name], ours[place][name]))
-                )
+                found.add(truth, plain[place][name], ours[place][name])
+    check = check or Errors.check
     for name, errors in outputs.items():
-        errors.check(name, 2.0, 8.0)
+        check(errors, name, 2.0, 8.0)
     for name, errors in gradients.items():
-        errors.check(name, *gradients_within)
+        check(errors, name, *gradients_within)
 
 
 def redraw(item: Setting, draw: int) -> Setting:
@@ -157,3 +154,18 @@ class Errors:
         assert rms <= torch.maximum(factor * limit, ulp), f"{name}: {rms:.3g} to {limit:.3g}"
         worst, bound = ours.abs().amax(), theirs.abs().amax()
         assert worst <= torch.maximum(most * bound, 8 * ulp), f"{name}: {worst:.3g} to {bound:.3g}"
+
+    def check_most(self, name: str, factor: float, most: float) -> None:
+        """The rms of half of the draws at most `factor` times the reference's, of 8 in 10 `most` times.
+
+        Two errors of one number that are alike have a ratio beyond 2 in 30 % of all draws, beyond 8 in 8 %.
+        """
+        pairs = list(zip(self.ours, self.theirs, self.size, strict=True))
+        for limit, share in ((factor, 0.5), (most, 0.8)):
+            within = [_is_within(*pair, limit) for pair in pairs]
+            assert sum(within) >= share * len(pairs), f"{name}: {sum(within)} of {len(pairs)} draws"
+
+
+def _is_within(ours: Tensor, theirs: Tensor, truth: Tensor, factor: float) -> bool:
+    size, rms, limit = (item.square().mean().sqrt() for item in (truth, ours, theirs))
+    return bool(rms <= max(factor * limit, torch.finfo(torch.float32).eps * size))
